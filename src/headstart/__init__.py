@@ -1,0 +1,1 @@
+"""headstart gives a model a head start."""

@@ -1,0 +1,65 @@
+"""Checks and parsers for what users type."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+
+from headstart.errors import OptionError
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The known name that looks most like `name`, or None when nothing comes close."""
+    by_lower = {known.lower(): known for known in names}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A hint for an unknown name: the nearest known one, else all of them.
+
+    Args:
+        name: What was typed.
+        names: What is known.
+    """
+    known = sorted(names)
+    close = nearest(name, known)
+    if close is not None:
+        return f"Did you mean {close!r}?"
+    return f"Known names: {', '.join(known)}." if known else ""
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds from `90`, `"90s"`, `"2m"` or `"1.5h"`.
+
+    Raises:
+        OptionError: If it is not a positive number with an optional unit s, m or h.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|min|h|)\s*", str(text).lower())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0 or not math.isfinite(seconds):
+        raise OptionError(
+            f"a duration must be a positive number with a unit s, m or h, but got {text!r}",
+            hint="Write for example 20s, 2m or 1h.",
+        )
+    return seconds
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from `1000`, `"500MB"` or `"2GB"` (powers of ten).
+
+    Raises:
+        OptionError: If it is not a non-negative number with an optional unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?B?)\s*", str(text).upper())
+    if match is None:
+        raise OptionError(
+            f"a size must be a number with a unit KB, MB, GB or TB, but got {text!r}", hint="Write for example 2GB."
+        )
+    unit = match[2] if match[2].endswith("B") or not match[2] else match[2] + "B"
+    return int(float(match[1]) * _BYTES[unit])

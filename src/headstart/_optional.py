@@ -1,0 +1,28 @@
+"""Packages that only some installations have."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from headstart.errors import BackboneError
+
+
+def import_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import a module that belongs to an extra.
+
+    Args:
+        module: The module's name.
+        extra: The extra of headstart that installs it.
+        purpose: What it is needed for, in a few words.
+
+    Raises:
+        BackboneError: If it is not installed; the hint has the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise BackboneError(
+            f"{purpose} needs the package {module!r}, which is not installed",
+            hint=f"Run: pip install 'headstart[{extra}]'",
+        ) from error

@@ -1,0 +1,92 @@
+"""How far to go along a direction: Newton's method on the slope, within a bracket, for many problems at once.
+
+Logits are linear along a direction, so the slope at any distance costs a softmax and no matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+_TRIALS = 8
+_SLOPE_LEFT = 0.25
+"""A trial is good enough when this share of the first slope is left."""
+_TINY = 1e-300
+
+
+def softmax(logits: Float[np.ndarray, "problems classes rows"]) -> Float[np.ndarray, "problems classes rows"]:
+    """Probabilities over the classes."""
+    logits = logits - logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    return logits
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The objective of each problem along one direction.
+
+    Attributes:
+        base: The logits at distance 0.
+        along: The change of the logits for a distance of 1.
+        own: The part of `along` that belongs to each row's target.
+        weights: How often each row counts in each problem.
+        pull: The slope of the penalty at distance 0.
+        stiffness: The second derivative of the penalty, the same everywhere.
+    """
+
+    base: Float[np.ndarray, "problems classes rows"]
+    along: Float[np.ndarray, "problems classes rows"]
+    own: Float[np.ndarray, "problems rows"]
+    weights: Float[np.ndarray, "problems rows"]
+    pull: Float[np.ndarray, " problems"]
+    stiffness: Float[np.ndarray, " problems"]
+
+    def probabilities(self, distances: Float[np.ndarray, " problems"]) -> Float[np.ndarray, "problems classes rows"]:
+        """The probabilities at these distances."""
+        return softmax(self.base + distances.astype(self.base.dtype)[:, None, None] * self.along)
+
+    def derivatives(
+        self, probabilities: Float[np.ndarray, "problems classes rows"], distances: Float[np.ndarray, " problems"]
+    ) -> tuple[Float[np.ndarray, " problems"], Float[np.ndarray, " problems"]]:
+        """The slope and the second derivative where the probabilities are these."""
+        weighted = probabilities * self.along
+        mean = weighted.sum(axis=1)
+        spread = np.einsum("pki,pki->pi", weighted, self.along) - mean * mean
+        slope = ((mean - self.own) * self.weights).sum(axis=1, dtype=np.float64)
+        bend = (spread * self.weights).sum(axis=1, dtype=np.float64)
+        return slope + self.pull + distances * self.stiffness, bend + self.stiffness
+
+
+def search(
+    line: Line, probabilities: Float[np.ndarray, "problems classes rows"]
+) -> tuple[Float[np.ndarray, " problems"], Float[np.ndarray, "problems classes rows"]]:
+    """The distance to go in each problem, and the probabilities there.
+
+    A distance is 0 where the direction does not lead down.
+
+    Args:
+        line: The objective along the direction.
+        probabilities: The probabilities at distance 0.
+    """
+    distances = low = np.zeros(len(line.weights))
+    high = np.full(len(distances), np.inf)
+    slope, bend = line.derivatives(probabilities, distances)
+    enough = _SLOPE_LEFT * np.abs(slope)
+    done = slope >= 0
+    for _ in range(_TRIALS):
+        newton = distances - slope / np.maximum(bend, _TINY)
+        inside = (newton > low) & (newton < high)
+        beyond = np.where(np.isfinite(high), (low + high) / 2, 4 * distances + 1)
+        distances = np.where(done, distances, np.where(inside, newton, beyond))
+        probabilities = line.probabilities(distances)
+        slope, bend = line.derivatives(probabilities, distances)
+        done |= np.abs(slope) <= enough
+        if done.all():
+            return distances, probabilities
+        low, high = np.where(slope < 0, distances, low), np.where(slope >= 0, distances, high)
+    # The objective is convex: as long as the slope is negative, a distance is better than 0.
+    distances = np.where(done, distances, low)
+    return distances, line.probabilities(distances)

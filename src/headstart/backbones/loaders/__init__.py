@@ -1,0 +1,43 @@
+"""One library a file: the only place that imports what runs networks.
+
+Each module has the same three functions. `describe(folder, name, source)` reads a folder in the library's own layout and
+returns a spec. `import_weights(spec, source_folder, folder)` writes `model.safetensors` and what else `load` needs.
+`load(spec, folder, device, precision)` returns a backbone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, cast
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.precision import Precision
+from headstart.backbones.spec import BackboneSpec, Source
+
+
+class Loader(Protocol):
+    """What a loader module offers."""
+
+    def describe(self, folder: Path, name: str, source: Source) -> BackboneSpec:
+        """The spec of the weights in a folder that has the library's own layout."""
+
+    def import_weights(self, spec: BackboneSpec, source_folder: Path, folder: Path) -> None:
+        """Write `model.safetensors` and the other files that `load` needs to `folder`."""
+
+    def load(self, spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> Backbone:
+        """The backbone, ready to run."""
+
+
+def loader(name: str) -> Loader:
+    """The loader of that name; imports its library only now.
+
+    Args:
+        name: `timm`, `transformers` or `pixels`.
+    """
+    if name == "timm":
+        from headstart.backbones.loaders import timm_images as module
+    elif name == "transformers":
+        from headstart.backbones.loaders import transformers_texts as module
+    else:
+        from headstart.backbones.loaders import pixels as module
+    return cast("Loader", module)

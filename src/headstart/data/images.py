@@ -1,0 +1,189 @@
+"""Image files to pixels: the only module that knows Pillow.
+
+Every function is safe to call from threads and from worker processes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from headstart.data.readers.files import unreadable
+from headstart.errors import DataError
+
+MAX_PIXELS = 178_956_970
+"""Above this many pixels an image is refused undecoded: Pillow's own limit for decompression bombs (0.5 GB as RGB)."""
+
+# Whatever a decoder meets in a broken file: Pillow's plug-ins let their parsers' errors through.
+_DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, struct.error, zlib.error),
+    *(ArithmeticError, MemoryError, NotImplementedError),
+)
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DEEP_MODES = frozenset({"F", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+_HINT = "Replace the file or leave it out."
+
+
+class DamagedItem(DataError):  # noqa: N818 - the word that users know is item
+    """An image that cannot be decoded.
+
+    Attributes:
+        reason: Why, in a few words.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} cannot be used as an image: {reason}", hint=_HINT)
+        self.name = name
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[DamagedItem], tuple[str, str]]:
+        # Worker processes send their errors back pickled, and the default would pass the message as the name.
+        return type(self), (self.name, self.reason)
+
+
+def open_image(value: Path | np.ndarray | bytes, *, at_least_px: int | None = None) -> Image.Image:
+    """The pixels of an image as RGB, upright.
+
+    EXIF rotation is applied, transparency is put on white, more than 8 bits a channel are scaled down to 8, and of an
+    animation the first picture is taken.
+
+    Args:
+        value: A file, the bytes of one, or a uint8 array (height, width, 3) or (height, width).
+        at_least_px: What the shortest side will be resized to later. JPEGs are then decoded at the smallest of the
+            scales 1, 1/2, 1/4 and 1/8 that leaves the shortest side at least twice as long; None decodes in full.
+
+    Raises:
+        DamagedItem: If it is missing, empty, truncated, not an image, or has more than `MAX_PIXELS` pixels.
+    """
+    if isinstance(value, np.ndarray):
+        return _from_array(value)
+    name = str(value) if isinstance(value, Path) else "an image in a table"
+    try:
+        size = value.stat().st_size if isinstance(value, Path) else len(value)
+    except OSError as error:
+        raise DamagedItem(name, unreadable(error)) from error
+    if size == 0:
+        raise DamagedItem(name, "empty file")
+    source: Path | IO[bytes] = value if isinstance(value, Path) else io.BytesIO(value)
+    _silence_pillow()
+    try:
+        with Image.open(source) as image:
+            # Pillow's own check may have been switched off by the program around us.
+            if image.width * image.height > MAX_PIXELS:
+                raise _bomb(image.width * image.height, name)
+            if at_least_px is not None:
+                image.draft(None, (2 * at_least_px, 2 * at_least_px))
+            image.load()
+            return _upright(_to_rgb(image), _orientation(image))
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        raise _bomb(int(pixels[0]) if pixels else MAX_PIXELS, name) from error
+    except UnidentifiedImageError as error:
+        raise DamagedItem(name, "not an image") from error
+    except DamagedItem:
+        raise
+    except _DECODER_ERRORS as error:
+        raise DamagedItem(name, _reason(error)) from error
+
+
+def thumbnail_uri(value: Path | np.ndarray | bytes, size_px: int = 112) -> str:
+    """A small JPEG of an image as a `data:` URI, for a page that needs no other file.
+
+    Args:
+        value: A file, the bytes of one, or a uint8 array.
+        size_px: The longest side, in pixels.
+
+    Raises:
+        DamagedItem: If the image cannot be decoded.
+    """
+    image = open_image(value, at_least_px=size_px)
+    image.thumbnail((size_px, size_px))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _silence_pillow() -> None:
+    """Ignore what Pillow warns of: odd metadata is no matter here, and bombs are refused as errors.
+
+    A filter is added for good rather than for a moment: `warnings.catch_warnings` is not safe in threads.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _bomb(n_pixels: int, name: str) -> DamagedItem:
+    return DamagedItem(name, f"{n_pixels / 1e6:,.0f} megapixels: refused as a decompression bomb")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return unreadable(error)
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        return "truncated file"
+    return "damaged file"
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except _DECODER_ERRORS:
+        # The picture is whole, only its metadata is not.
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        return Image.fromarray(_to_8_bits(np.asarray(image, dtype=np.float64))).convert("RGB")
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Deep pixels to 0–255.
+
+    Whole numbers keep their brightness: they are divided by the largest value of the bit depth that holds them, 8, 12
+    or 16. So do fractions from 0 to 1. Anything else has no known white and is stretched from its least to
+    its greatest.
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    whole = bool(np.all(finite == np.floor(finite)))
+    white = next((white for white in ((255, 4095, 65535) if whole and high > 1 else (1,)) if high <= white), None)
+    if low >= 0 and white is not None:
+        low, high = 0.0, float(white)
+    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / ((high - low) or 1.0)
+    pixels: np.ndarray = np.rint(255 * scaled).astype(np.uint8)
+    return pixels
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    is_image = array.dtype == np.uint8 and array.size > 0
+    if not is_image or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        raise DamagedItem(
+            "an array", f"its shape is {array.shape} and its type {array.dtype}, not (height, width, 3) and uint8"
+        )
+    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")

@@ -1,0 +1,162 @@
+"""How good predictions are: the usual metrics, each with its interval.
+
+Shares (accuracy, precision, recall, F1, ROC-AUC and their means) carry Wilson intervals, at the effective number of
+items that their sampling variance implies; log loss and Brier score carry percentile bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from headstart.errors import DataError
+from headstart.evaluation._auc import macro_auc
+from headstart.evaluation._class_means import class_means
+from headstart.evaluation._inputs import check_probabilities
+from headstart.evaluation._reliability import calibration_error, reliability
+from headstart.evaluation.intervals import bootstrap_mean, wilson
+from headstart.evaluation.records import ClassReport, Estimate, Evaluation
+
+SMALLEST_PROBABILITY = 1e-15
+"""The log loss takes smaller probabilities for this one, so one item costs at most 34.5 nats."""
+
+_LOSS_BOUNDS = (0.0, -math.log(SMALLEST_PROBABILITY))
+
+
+def correct(
+    targets: Int[np.ndarray, " items"], probabilities: Float[np.ndarray, "items classes"]
+) -> Bool[np.ndarray, " items"]:
+    """For each item whether its most probable class (the first of equals) is the true one.
+
+    Args:
+        targets: For each item the index of its class; one without a column is never right.
+        probabilities: Rows that sum to 1.
+
+    Raises:
+        DataError: If there are no items, a row is not a distribution, or targets do not fit.
+    """
+    check_probabilities(probabilities, targets)
+    return np.asarray(probabilities.argmax(axis=1) == targets)
+
+
+def accuracy(targets: Int[np.ndarray, " items"], probabilities: Float[np.ndarray, "items classes"]) -> Estimate:
+    """The share of items whose most probable class is the true one, 0 to 1, with its Wilson interval.
+
+    Args:
+        targets: For each item the index of its class.
+        probabilities: Rows that sum to 1.
+
+    Raises:
+        DataError: If there are no items, a row is not a distribution, or targets do not fit.
+    """
+    right = correct(targets, probabilities)
+    return wilson(int(right.sum()), len(right))
+
+
+def log_loss(
+    targets: Int[np.ndarray, " items"], probabilities: Float[np.ndarray, "items classes"], *, seed: int = 0
+) -> Estimate:
+    """The mean negative log probability of the true class in nats; lower is better, 0 is perfect.
+
+    Probabilities below 1e-15 count as 1e-15; that of a class without a column is 0.
+
+    Args:
+        targets: For each item the index of its class.
+        probabilities: Rows that sum to 1.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        DataError: If there are no items, a row is not a distribution, or targets do not fit.
+    """
+    check_probabilities(probabilities, targets)
+    wide = _widened(probabilities, max(int(targets.max()) + 1, probabilities.shape[1]))
+    return bootstrap_mean(_losses(targets, wide), seed=seed, bounds=_LOSS_BOUNDS)
+
+
+def evaluate_predictions(
+    targets: Int[np.ndarray, " items"],
+    probabilities: Float[np.ndarray, "items columns"],
+    classes: Sequence[str],
+    *,
+    seed: int = 0,
+) -> Evaluation:
+    """All that is said about predictions on items whose targets were not used to make them.
+
+    Means over classes are over those that occur among targets or predictions, and what is undefined for such a class
+    counts as 0 there (scikit-learn's labels and `zero_division=0`). The calibration error uses up to 15 bins of about
+    equal size, with 20 items or more each on average; equal confidences are never parted.
+
+    Args:
+        targets: For each item the index of its class.
+        probabilities: Rows that sum to 1; the first classes have columns. The model cannot predict the others: their
+            probability is 0.
+        classes: The class names, at least as many as there are columns.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        DataError: If there are no items, a row is not a distribution, or targets or columns have no class name.
+    """
+    check_probabilities(probabilities, targets)
+    n_named = max(int(targets.max()) + 1, probabilities.shape[1])
+    if n_named > len(classes):
+        raise DataError(
+            f"each target and column needs a class name, but {n_named} classes have {len(classes)} names",
+            hint="Give the names of all classes, those without a column last.",
+        )
+    wide = _widened(probabilities, len(classes))
+    predictions = wide.argmax(axis=1)
+    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(confusion, (targets, predictions), 1)
+    bins = reliability(wide.max(axis=1), predictions == targets)
+    distances = ((wide - np.eye(len(classes))[targets]) ** 2).sum(axis=1)
+    return Evaluation(
+        n=len(targets),
+        accuracy=wilson(int(np.trace(confusion)), len(targets)),
+        **class_means(targets, predictions, len(classes), seed=seed),
+        log_loss=bootstrap_mean(_losses(targets, wide), seed=seed, bounds=_LOSS_BOUNDS),
+        brier=bootstrap_mean(distances, seed=seed, bounds=(0.0, 2.0)),
+        ece=calibration_error(bins, seed=seed),
+        roc_auc=macro_auc(targets, wide),
+        per_class=tuple(_class_report(name, confusion, index) for index, name in enumerate(classes)),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        reliability=bins.bins(),
+    )
+
+
+def _widened(probabilities: Float[np.ndarray, "items columns"], n_classes: int) -> Float[np.ndarray, "items classes"]:
+    """The same in float64, with columns of zeros for the classes that the model does not know."""
+    wide = np.zeros((len(probabilities), n_classes))
+    wide[:, : probabilities.shape[1]] = probabilities
+    return wide
+
+
+def _losses(
+    targets: Int[np.ndarray, " items"], probabilities: Float[np.ndarray, "items classes"]
+) -> Float[np.ndarray, " items"]:
+    of_truth = probabilities[np.arange(len(targets)), targets]
+    return np.asarray(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)))
+
+
+def _class_report(name: str, confusion: Int[np.ndarray, "classes classes"], index: int) -> ClassReport:
+    hits, n, predicted = (int(k) for k in (confusion[index, index], confusion[index].sum(), confusion[:, index].sum()))
+    return ClassReport(
+        name=name,
+        n=n,
+        precision=wilson(hits, predicted) if predicted else None,
+        recall=wilson(hits, n) if n else None,
+        f1=_f1(hits, n + predicted - hits) if n + predicted else None,
+    )
+
+
+def _f1(hits: int, involved: int) -> Estimate:
+    """F1 from the Wilson interval of hits among the items of, or predicted as, a class.
+
+    F1 = 2J/(1 + J) of their share J, so the ends carry over (the indirect method of Lam, Gopal and Qian 2023,
+    arXiv:2309.14621). Unlike the bootstrap it keeps a width when all or none are hits.
+    """
+    jaccard = wilson(hits, involved)
+    value, low, high = (2 * end / (1 + end) for end in (jaccard.value, jaccard.low, jaccard.high))
+    return Estimate(value=value, low=low, high=high, n=involved)

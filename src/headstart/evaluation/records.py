@@ -1,0 +1,148 @@
+"""What an evaluation is: numbers with their intervals and their n."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["helps", "no difference", "hurts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured number with its 95 % interval.
+
+    Attributes:
+        value: The number.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: How many items it was measured on.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better one model is than another on the same items.
+
+    Attributes:
+        value: Difference in accuracy, from −1 to 1; positive means that the first model is better.
+        low: Lower end of its 95 % interval (paired).
+        high: Upper end of its 95 % interval (paired).
+        p_value: Exact two-sided McNemar test that both are equally often right, from 0 to 1.
+        n: How many items both were measured on.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """One class, one against the rest.
+
+    Attributes:
+        name: The class.
+        n: How many items truly belong to it.
+        precision: Share of right ones among those predicted as it; None when none was predicted.
+        recall: Share of its items that were found; None when it has none.
+        f1: Harmonic mean of both; None when it has neither items nor predictions.
+    """
+
+    name: str
+    n: int
+    precision: Estimate | None
+    recall: Estimate | None
+    f1: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Items of similar confidence: how sure the model was against how often it was right.
+
+    Attributes:
+        confidence: Mean probability of the predicted class.
+        accuracy: Share of right predictions, with its interval and n.
+    """
+
+    confidence: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good predictions are, on items whose targets were not used to make them.
+
+    Attributes:
+        n: How many items.
+        accuracy: Share of right predictions (Wilson interval).
+        balanced_accuracy: Mean recall over the classes that have items.
+        precision_macro: Mean precision over classes.
+        recall_macro: Mean recall over classes.
+        f1_macro: Mean F1 over classes.
+        precision_weighted: Precision weighted by class size.
+        recall_weighted: Recall weighted by class size (equals accuracy).
+        f1_weighted: F1 weighted by class size.
+        log_loss: Mean negative log probability of the true class, in nats; lower is better.
+        brier: Mean squared distance of the probabilities from the truth, 0 to 2; lower is better.
+        ece: Expected calibration error over bins of equal size, 0 to 1; lower is better.
+        roc_auc: Area under the ROC curve, macro one-against-rest; None when a class is absent or holds all items.
+        per_class: One report a class, in the order of the classes.
+        confusion: Counts; row = truth, column = prediction.
+        reliability: Bins of equal size, from least to most confident.
+    """
+
+    n: int
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    precision_macro: Estimate
+    recall_macro: Estimate
+    f1_macro: Estimate
+    precision_weighted: Estimate
+    recall_weighted: Estimate
+    f1_weighted: Estimate
+    log_loss: Estimate
+    brier: Estimate
+    ece: Estimate
+    roc_auc: Estimate | None
+    per_class: tuple[ClassReport, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    reliability: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Accuracy with part of the training items.
+
+    Attributes:
+        n_train: How many training items.
+        accuracy: Mean over the draws, with an interval that covers draws and items.
+        draws: The accuracy of each draw.
+    """
+
+    n_train: int
+    accuracy: Estimate
+    draws: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Accuracy at growing numbers of training items.
+
+    Attributes:
+        points: From few to many.
+        gain_of_doubling: Expected gain in accuracy from twice the labels, with its 95 % interval (n is that of the
+            last point); None when there are too few points to say.
+        sentence: What the curve supports, in words.
+    """
+
+    points: tuple[CurvePoint, ...]
+    gain_of_doubling: Estimate | None
+    sentence: str

@@ -1,0 +1,14 @@
+"""Reports: from the record of a run to files. Nothing is computed here: every number is a field of the record.
+
+`write_run` and `read_run` keep a run as `run.json`; `render` turns it into one HTML page that needs nothing else, and
+`write_report` writes that; `write_predictions` writes a table of predictions.
+"""
+
+from __future__ import annotations
+
+from headstart.reports.page import render
+from headstart.reports.predictions import write_predictions
+from headstart.reports.record import Run
+from headstart.reports.write import read_run, write_report, write_run
+
+__all__ = ["Run", "read_run", "render", "write_predictions", "write_report", "write_run"]

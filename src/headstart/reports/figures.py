@@ -1,0 +1,185 @@
+"""The figures of the page as inline SVG; why they are drawn here is in docs/decisions/0003-figures.md.
+
+A figure has the width of its column, the text of the page and the colours of the style sheet, light or dark. Each says
+in its `aria-label` what it shows, and each mark has its numbers in its `title`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from headstart.evaluation.records import CurvePoint, Estimate, ReliabilityBin
+from headstart.reports._svg import Axis, amount_axis, dot, element, group, label, line, place, share_axis, title
+from headstart.reports.formatting import (
+    count,
+    milliseconds,
+    percent,
+    percent_interval,
+    seconds,
+)
+from headstart.reports.record import CandidateRecord
+
+UNIT_AXIS = share_axis(0.0)
+"""From 0 to 1."""
+
+_ASIDE = 2.2  # percent of the width: single draws stand to the left of their mean
+
+
+def shared_axis(estimates: Sequence[Estimate]) -> Axis:
+    """One axis from a round share below all intervals to 1, so that rows can be compared.
+
+    Args:
+        estimates: Shares of 0 to 1; at least one.
+    """
+    return share_axis(min(estimate.low for estimate in estimates))
+
+
+def interval_row(estimate: Estimate, axis: Axis, *, bar: bool = False) -> Markup:
+    """One row of a forest plot: the interval as a line and the value as a point on it.
+
+    Args:
+        estimate: A share of 0 to 1.
+        axis: The axis of all rows.
+        bar: Whether a bar leads from the beginning of the axis to the value.
+    """
+    x, low, high = (axis.place(value) for value in (estimate.value, estimate.low, estimate.high))
+    marks = [line((axis.place(tick), 0), (axis.place(tick), 100), class_="grid") for tick in axis.ticks]
+    if bar:
+        marks.append(element("rect", x="0", y="25%", width=place(x), height="50%", class_="bar"))
+    marks += [line((low, 50), (high, 50), class_="interval"), dot((x, 50), 4, class_="point")]
+    return element("svg", *marks, class_="row", role="img", aria_label=percent_interval(estimate))
+
+
+def tick_row(axis: Axis) -> Markup:
+    """The labels under the rows of a forest plot."""
+    labels = [
+        label(_short_percent(tick), (axis.place(tick), 0), shift=(0, 12), anchor="middle", class_="tick")
+        for tick in axis.ticks
+    ]
+    return element("svg", *labels, class_="ticks", aria_hidden="true")
+
+
+def part_row(part: float, whole: float, *, what: str) -> Markup:
+    """One bar that is as long as its part of a whole.
+
+    Args:
+        part: An amount, 0 or greater.
+        whole: The amount that would fill the row; 0 leaves it empty.
+        what: What the bar shows, in words.
+    """
+    width = min(100 * part / whole, 100) if whole > 0 else 0.0
+    bar = element("rect", x="0", y="25%", width=place(width), height="50%", class_="part")
+    return element("svg", bar, class_="row", role="img", aria_label=what)
+
+
+def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
+    """How sure the model was against how often it was right; on the diagonal both agree.
+
+    Args:
+        bins: Bins with their confidence and accuracy, 0 to 1.
+    """
+    axis = share_axis(0.0)
+    marks = [line((0, 100), (100, 0), class_="diagonal")]
+    for part in bins:
+        words = (
+            f"said {percent(part.confidence)} on average, right in {percent_interval(part.accuracy)}"
+            f" of {count(part.accuracy.n)}"
+        )
+        marks.append(_interval((axis.place(part.confidence), part.accuracy), axis, class_="mark", words=words))
+    return _plot(
+        marks, (axis, axis), names=("how sure the model was", "how often it was right"), ticks=_short_percent,
+        what="Reliability diagram: how sure the model was against how often it was right",
+    )  # fmt: skip
+
+
+def learning_curve(curve: Sequence[CurvePoint]) -> Markup:
+    """Accuracy against the number of training items, which doubles at equal distances.
+
+    Args:
+        curve: Points from few to many, at least one.
+    """
+    sizes = tuple(float(point.n_train) for point in curve)
+    x_axis = Axis(sizes[0] / 1.15, sizes[-1] * 1.15, sizes, logarithmic=True)
+    shares = [share for point in curve for share in (point.accuracy.low, point.accuracy.high, *point.draws)]
+    y_axis = share_axis(min(shares), max(shares))
+    means = [(x_axis.place(point.n_train), 100 - y_axis.place(point.accuracy.value)) for point in curve]
+    marks = [line(start, end, class_="trend") for start, end in pairwise(means)]
+    for point, (x, _) in zip(curve, means, strict=True):
+        marks += [dot((x - _ASIDE, 100 - y_axis.place(draw)), 2.5, class_="draw") for draw in point.draws]
+        words = f"{count(point.n_train)} training items: {percent_interval(point.accuracy)}"
+        marks.append(_interval((x, point.accuracy), y_axis, class_="mark", words=words))
+    return _plot(
+        marks, (x_axis, y_axis), names=("training items", "accuracy"), ticks=lambda size: count(int(size)),
+        what="Learning curve: accuracy against the number of training items",
+    )  # fmt: skip
+
+
+def cost_against_accuracy(candidates: Sequence[CandidateRecord], chosen: int | None) -> Markup:
+    """What each candidate costs against its out-of-fold accuracy; the numbers are those of the table beside it.
+
+    The cost is the time to serve one item where all have it, otherwise the time that each took in this run.
+
+    Args:
+        candidates: What was tried, in the order of the table; at least one.
+        chosen: The position of the chosen one, if it is among them.
+    """
+    served = [candidate.ms_per_item for candidate in candidates if candidate.ms_per_item is not None]
+    by_serving = len(served) == len(candidates)
+    costs = served if by_serving else [candidate.seconds for candidate in candidates]
+    accuracies = [candidate.oof.accuracy for candidate in candidates]
+    x_axis = amount_axis(1.04 * max(costs))
+    y_axis = share_axis(min(each.low for each in accuracies), max(each.high for each in accuracies))
+    marks = []
+    for index, (cost, accuracy) in enumerate(zip(costs, accuracies, strict=True)):
+        x, y = x_axis.place(cost), 100 - y_axis.place(accuracy.value)
+        amount = milliseconds(cost) if by_serving else seconds(cost)
+        words = f"{index + 1}: {candidates[index].backbone}: {percent_interval(accuracy)}, {amount}"
+        style = "mark chosen" if index == chosen else "mark other"
+        marks.append(_interval((x, accuracy), y_axis, class_=style, words=words))
+        marks.append(label(str(index + 1), (x, y), shift=(8, 4), anchor="start", class_=style))
+    cost_name = "milliseconds to serve one item" if by_serving else "seconds in this run"
+    return _plot(
+        marks, (x_axis, y_axis), names=(cost_name, "out-of-fold accuracy"), ticks=lambda cost: f"{cost:g}",
+        what=f"Candidates: {cost_name} against out-of-fold accuracy",
+    )  # fmt: skip
+
+
+def _interval(at: tuple[float, Estimate], axis: Axis, *, class_: str, words: str) -> Markup:
+    x, estimate = at
+    low, value, high = (100 - axis.place(share) for share in (estimate.low, estimate.value, estimate.high))
+    marks = (line((x, low), (x, high), class_="interval"), dot((x, value), 4.5, class_="point"))
+    return group((title(words), *marks), class_=class_)
+
+
+def _plot(
+    marks: Sequence[Markup],
+    axes: tuple[Axis, Axis],
+    *,
+    names: tuple[str, str],
+    ticks: Callable[[float], str],
+    what: str,
+) -> Markup:
+    """The marks on a grid; labels lie outside the box of the figure, in the margin that the style sheet gives it."""
+    x_axis, y_axis = axes
+    frame = [_x_tick(x_axis.place(tick), ticks(tick)) for tick in x_axis.ticks]
+    frame += [_y_tick(100 - y_axis.place(tick), _short_percent(tick)) for tick in y_axis.ticks]
+    frame.append(label(names[1], (0, 0), shift=(-46, -16), anchor="start", class_="name"))
+    frame.append(label(names[0], (100, 100), shift=(0, 38), anchor="end", class_="name"))
+    return element("svg", group(frame), *marks, class_="plot", role="img", aria_label=what)
+
+
+def _x_tick(x: float, text: str) -> Markup:
+    tick = line((x, 0), (x, 100), class_="grid")
+    return group((tick, label(text, (x, 100), shift=(0, 18), anchor="middle", class_="tick")))
+
+
+def _y_tick(y: float, text: str) -> Markup:
+    tick = line((0, y), (100, y), class_="grid")
+    return group((tick, label(text, (0, y), shift=(-8, 4), anchor="end", class_="tick")))
+
+
+def _short_percent(share: float) -> str:
+    return f"{100 * share:.4g}%"

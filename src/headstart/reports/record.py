@@ -1,0 +1,240 @@
+"""The record of one run: what `run.json` holds and the report shows. Its contract is in docs/reference/run.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headstart.data.audit import Finding
+from headstart.data.dataset import LeftOut
+from headstart.evaluation.records import Difference, Estimate, Evaluation, LearningCurve, Verdict
+
+SCHEMA = "headstart.run/1"
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """What the run was made on.
+
+    Attributes:
+        source: As the user wrote it.
+        modality: `image` or `text`.
+        task: `classification`.
+        n_train: Training items that were used.
+        n_test: Sealed test items that were used.
+        classes: Class names, in the order of every per-class number.
+        train_counts: Training items of each class.
+        test_counts: Test items of each class.
+        split: How the test side came about, one sentence.
+        fingerprint: Identity of contents, classes and sides.
+        test_openings: How often the targets of these test items have been looked at on this machine, this run included.
+        notes: What was found out without being told.
+        left_out: Items that could not be used.
+    """
+
+    source: str
+    modality: str
+    task: str
+    n_train: int
+    n_test: int
+    classes: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    test_counts: tuple[int, ...]
+    split: str
+    fingerprint: str
+    test_openings: int
+    notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRow:
+    """One backbone before any head was tuned on it.
+
+    Attributes:
+        backbone: Its name.
+        scores: `loo_accuracy` and `knn_accuracy`, both on training items only, 0 to 1, higher is better.
+        tie_set: True when it is not clearly worse than the first.
+        seconds: What its features cost in this run (0 when they were in the store).
+        n_params: Parameters of the backbone.
+    """
+
+    backbone: str
+    scores: dict[str, float]
+    tie_set: bool
+    seconds: float
+    n_params: int
+
+
+@dataclass(frozen=True, slots=True)
+class OofRecord:
+    """Out-of-fold result of a candidate.
+
+    Attributes:
+        accuracy: Share of right out-of-fold predictions.
+        log_loss: Mean negative log probability of the true class, in nats, before calibration.
+    """
+
+    accuracy: Estimate
+    log_loss: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRecord:
+    """One thing that was tried.
+
+    Attributes:
+        backbone: Name, or several names joined by ` + `.
+        strategy: The strategy's name.
+        settings: What was set and what was chosen (for example `l2`, `layers`, `scaling`).
+        oof: Out-of-fold result.
+        seconds: Time to make its features (when not in the store) and to fit it.
+        n_params: Parameters of all its backbones.
+        ms_per_item: Predicted time to serve one item on this machine in milliseconds; None when not measured in this
+            run.
+    """
+
+    backbone: str
+    strategy: str
+    settings: dict[str, str | float | int]
+    oof: OofRecord
+    seconds: float
+    n_params: int
+    ms_per_item: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRecord:
+    """The candidate that became the model.
+
+    Attributes:
+        backbone: As in its candidate.
+        strategy: As in its candidate.
+        settings: As in its candidate, and `temperature`.
+        why: The reason in one sentence.
+        ties: Candidates that are not distinguishable from it out-of-fold (`backbone · layers`).
+    """
+
+    backbone: str
+    strategy: str
+    settings: dict[str, str | float | int]
+    why: str
+    ties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlModel:
+    """A model without the pretrained knowledge, on the same test items.
+
+    Attributes:
+        name: What it is, in words.
+        accuracy: Its accuracy on the sealed test.
+        difference: The chosen model's accuracy minus its.
+    """
+
+    name: str
+    accuracy: Estimate
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """Does the pretrained knowledge help at all?
+
+    Attributes:
+        majority: Always the most frequent training class.
+        from_scratch: A linear model on what needs no pretraining (pixels or word counts).
+        difference: The chosen model's accuracy minus that of the better control.
+        verdict: `helps`, `no difference` or `hurts`, by the interval of the difference.
+        sentence: The verdict in words.
+    """
+
+    majority: ControlModel
+    from_scratch: ControlModel
+    difference: Difference
+    verdict: Verdict
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class FitCheck:
+    """The same model on what it saw and on what it did not: a large gap to `training` is over-fitting.
+
+    Attributes:
+        training: Accuracy on the items it was fitted on.
+        out_of_fold: Accuracy on training items by models that did not see them.
+        test: Accuracy on the sealed test.
+        sentence: What the three say, in words.
+    """
+
+    training: Estimate
+    out_of_fold: Estimate
+    test: Estimate
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A test item that the model got wrong.
+
+    Attributes:
+        item: Its name.
+        target: The class in the data.
+        prediction: The class that the model gave.
+        probability: How sure it was, 0 to 1.
+        preview: A data URI of a small picture, or the beginning of the text.
+    """
+
+    item: str
+    target: str
+    prediction: str
+    probability: float
+    preview: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that one `fit` did.
+
+    Attributes:
+        name: The run's name.
+        version: The version of headstart that made it.
+        created: Local time in ISO 8601 with the offset.
+        command: The command that repeats it.
+        seed: The seed.
+        budget_s: The time allowed, in seconds.
+        data: What it was made on.
+        audit: What is remarkable about the data.
+        ranking: Backbones, best first.
+        candidates: What was tried, in order.
+        chosen: What was chosen and why.
+        control: Whether the pretrained knowledge helps.
+        fit_check: Training, out-of-fold and test side by side.
+        evaluation: The sealed test.
+        learning_curve: What more labels would bring.
+        mistakes: The most confident mistakes on the test, most confident first.
+        timings: Seconds: read, audit, extract, rank, search, fit, evaluate, report, total.
+        environment: Versions of libraries, python, platform, device, cores, dtype.
+        verdict: The whole result in one sentence.
+        schema: The version of this record's format.
+    """
+
+    name: str
+    version: str
+    created: str
+    command: str
+    seed: int
+    budget_s: float
+    data: DataRecord
+    audit: tuple[Finding, ...]
+    ranking: tuple[RankingRow, ...]
+    candidates: tuple[CandidateRecord, ...]
+    chosen: ChosenRecord
+    control: ControlRecord
+    fit_check: FitCheck
+    evaluation: Evaluation
+    learning_curve: LearningCurve
+    mistakes: tuple[Mistake, ...]
+    timings: dict[str, float]
+    environment: dict[str, str | int]
+    verdict: str
+    schema: str = field(default=SCHEMA)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from headstart.evaluation.records import CurvePoint, Estimate, ReliabilityBin
+from headstart.reports import figures
+from headstart.reports._svg import Axis, amount_axis, element, share_axis
+
+
+def test_an_axis_for_shares_covers_its_range_with_few_round_ticks() -> None:
+    assert share_axis(0.0).ticks == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    assert share_axis(0.874).ticks == (0.85, 0.9, 0.95, 1.0)
+    assert share_axis(0.62, 0.71).ticks == (0.62, 0.64, 0.66, 0.68, 0.7, 0.72)
+    assert share_axis(1.0).low < share_axis(1.0).high
+
+
+@pytest.mark.parametrize("highest", [0.0, 0.003, 1.0, 42.8, 61.0, 119.0, 7321.0])
+def test_an_axis_for_amounts_starts_at_zero_and_reaches_the_highest(highest: float) -> None:
+    axis = amount_axis(highest)
+    assert axis.low == 0.0
+    assert axis.high >= highest
+    assert 3 <= len(axis.ticks) <= 6
+
+
+def test_values_are_placed_in_percent_and_never_outside() -> None:
+    axis = Axis(0.5, 1.0, ())
+    assert [axis.place(value) for value in (0.2, 0.5, 0.75, 1.0, 1.7)] == [0, 0, 50, 100, 100]
+
+
+def test_equal_ratios_are_equal_distances_on_a_logarithmic_axis() -> None:
+    axis = Axis(50, 800, (), logarithmic=True)
+    assert axis.place(200) == pytest.approx(50)
+
+
+def test_everything_in_an_element_is_escaped_unless_it_is_markup() -> None:
+    made = element("text", '<b>"&', element("title", "x"), aria_label='"><i', class_="a", r=1.50)
+    assert made == ('<text aria-label="&#34;&gt;&lt;i" class="a" r="1.5">&lt;b&gt;&#34;&amp;<title>x</title></text>')
+
+
+def test_a_row_has_its_interval_and_value_in_their_places() -> None:
+    row = figures.interval_row(Estimate(0.75, 0.6, 0.9, 40), share_axis(0.5), bar=True)
+    tree = ET.fromstring(row)
+    interval = tree.find("line[@class='interval']")
+    point, bar = tree.find("circle"), tree.find("rect")
+    assert interval is not None
+    assert point is not None
+    assert bar is not None
+    assert (interval.get("x1"), interval.get("x2")) == ("20%", "80%")
+    assert (point.get("cx"), bar.get("width")) == ("50%", "50%")
+    assert tree.get("aria-label") == "75.0\u202f% (60.0–90.0\u202f%)"
+
+
+def test_a_part_is_as_long_as_its_share_of_the_whole() -> None:
+    assert 'width="25%"' in figures.part_row(2.0, 8.0, what="2 s")
+    assert 'width="100%"' in figures.part_row(9.0, 8.0, what="9 s")
+    assert 'width="0%"' in figures.part_row(2.0, 0.0, what="2 s")
+
+
+def test_a_bin_of_the_reliability_diagram_stands_at_its_confidence_and_accuracy() -> None:
+    figure = figures.reliability([ReliabilityBin(0.9, Estimate(0.8, 0.7, 0.85, 40))])
+    mark = ET.fromstring(figure).find("g[@class='mark']")
+    assert mark is not None
+    interval, point = mark.find("line"), mark.find("circle")
+    assert interval is not None
+    assert point is not None
+    assert [interval.get(name) for name in ("x1", "y1", "x2", "y2")] == ["90%", "30%", "90%", "15%"]
+    assert (point.get("cx"), point.get("cy")) == ("90%", "20%")
+
+
+def test_a_learning_curve_shows_each_point_and_each_draw() -> None:
+    curve = tuple(CurvePoint(size, Estimate(0.8, 0.7, 0.9, 99), (0.75, 0.85)) for size in (50, 100, 200))
+    figure = figures.learning_curve(curve)
+    assert figure.count('class="trend"') == 2
+    assert figure.count('class="draw"') == 6
+    assert [int(size) for size in re.findall(r"<title>(\d+) training items", figure)] == [50, 100, 200]
+
+
+def test_a_learning_curve_of_one_point_can_be_drawn() -> None:
+    ET.fromstring(figures.learning_curve((CurvePoint(7, Estimate(1.0, 1.0, 1.0, 7), (1.0,)),)))
