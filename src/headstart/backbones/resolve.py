@@ -57,7 +57,7 @@ def resolve(name: str, home: Path) -> Local:
         return _from_hub(name, name.removeprefix("hf/"), "transformers", home)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _from_folder(folder.resolve(), f"local/{folder.resolve().name}", "folder", home)
+        return _from_folder(folder.resolve(), f"local/{folder.resolve().name}", home)
     raise BackboneError(
         f"no backbone is called {name!r}; a name is one of the catalogue, timm/NAME, hf/OWNER/NAME or a local folder",
         hint=did_you_mean(name, known),
@@ -86,15 +86,14 @@ def _from_hub(name: str, repository: str, library: str, home: Path) -> Local:
     return _describe_and_import(folder, name, source, library, home)
 
 
-def _from_folder(folder: Path, name: str, origin: str, home: Path) -> Local:
+def _from_folder(folder: Path, name: str, home: Path) -> Local:
     if not (folder / "config.json").exists() or not (folder / "model.safetensors").exists():
         raise BackboneError(
             f"the folder {str(folder)!r} is no backbone: it must hold config.json and model.safetensors",
             hint="Save it with model.save_pretrained(folder), or timm.models.save_for_hf(model, folder).",
         )
     library = "timm" if '"architecture"' in (folder / "config.json").read_text(encoding="utf-8") else "transformers"
-    del origin
-    return _describe_and_import(folder, name, Source(origin="folder", location=name), library, home)
+    return _describe_and_import(folder, name, Source(origin="folder", location=str(folder)), library, home)
 
 
 def _describe_and_import(folder: Path, name: str, source: Source, library: str, home: Path) -> Local:
@@ -168,18 +167,28 @@ def open_local(folder: Path) -> Local:
     Raises:
         BackboneError: If a file is missing or was changed.
     """
+    local = open_verified(folder)
+    for name, expected in local.sha256.items():
+        if not (folder / name).exists() or sha256_file(folder / name) != expected:
+            raise BackboneError(
+                f"the file {name!r} of the backbone {local.spec.name!r} is missing or was changed",
+                hint=f"Remove {folder} and try again.",
+            )
+    return local
+
+
+def open_verified(folder: Path) -> Local:
+    """Open a backbone whose files the caller has verified against a manifest of its own.
+
+    Raises:
+        BackboneError: If `spec.json` is missing or damaged.
+    """
     try:
         record = from_json((folder / "spec.json").read_bytes(), _LocalRecord)
     except (OSError, ValueError) as error:
         raise BackboneError(
             f"the backbone in {folder.name!r} has no readable spec.json", hint="Remove the folder and try again."
         ) from error
-    for name, expected in record.sha256.items():
-        if not (folder / name).exists() or sha256_file(folder / name) != expected:
-            raise BackboneError(
-                f"the file {name!r} of the backbone {record.spec.name!r} is missing or was changed",
-                hint=f"Remove {folder} and try again.",
-            )
     return Local(record.spec, folder, record.sha256)
 
 

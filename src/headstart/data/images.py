@@ -74,7 +74,7 @@ def open_image(value: Path | np.ndarray | bytes, *, at_least_px: int | None = No
         DamagedItem: If it is missing, empty, truncated, not an image, or has more than `MAX_PIXELS` pixels.
     """
     if isinstance(value, np.ndarray):
-        return _from_array(value)
+        return _from_array(value).convert("RGB")
     name = str(value) if isinstance(value, Path) else "an image in a table"
     try:
         size = value.stat().st_size if isinstance(value, Path) else len(value)
@@ -119,6 +119,19 @@ def thumbnail_uri(value: Path | np.ndarray | bytes, size_px: int = 112) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write an image, losing nothing.
+
+    Args:
+        path: Where; a file that is there is replaced.
+        pixels: A uint8 array (height, width, 3), or (height, width) for shades of grey.
+
+    Raises:
+        DamagedItem: If the array is of another shape or type.
+    """
+    _from_array(pixels).save(path, "PNG")
 
 
 def _silence_pillow() -> None:
@@ -186,4 +199,4 @@ def _from_array(array: np.ndarray) -> Image.Image:
         raise DamagedItem(
             "an array", f"its shape is {array.shape} and its type {array.dtype}, not (height, width, 3) and uint8"
         )
-    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+    return Image.fromarray(np.ascontiguousarray(array))

@@ -1,1 +1,1 @@
-"""."""
+"""What the backbone says about the data: extraction and the store."""

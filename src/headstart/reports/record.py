@@ -216,6 +216,7 @@ class Run:
         environment: Versions of libraries, python, platform, device, cores, dtype.
         verdict: The whole result in one sentence.
         schema: The version of this record's format.
+        out: The run folder, as it was named when the run was made.
     """
 
     name: str
@@ -238,3 +239,4 @@ class Run:
     environment: dict[str, str | int]
     verdict: str
     schema: str = field(default=SCHEMA)
+    out: str = "."

@@ -1,1 +1,1 @@
-"""."""
+"""Which candidate, under a time budget."""

@@ -1,1 +1,1 @@
-"""."""
+"""Which backbone, by evidence on the data."""

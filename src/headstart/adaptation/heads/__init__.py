@@ -1,1 +1,1 @@
-"""."""
+"""Small models on top of features."""

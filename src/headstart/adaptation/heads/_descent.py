@@ -1,8 +1,8 @@
 """Minimise many multinomial logistic problems on one feature matrix at once.
 
-Objective of each problem: Σ_i w_i · CE_i + (l2 / 2) ‖W‖², the bias not penalised. The method is a nonlinear conjugate gradient
-(Polak–Ribière with restarts; Nocedal and Wright, Numerical Optimization, 2006, §5.2), preconditioned by the Newton step for the
-curvature that the probabilities have on average, with a nearly exact line search.
+Objective of each problem: Σ_i w_i · CE_i + (l2 / 2) ‖W‖², the bias not penalised. The method is a nonlinear conjugate
+gradient (Polak–Ribière with restarts; Nocedal and Wright, Numerical Optimization, 2006, §5.2), preconditioned by the
+Newton step for the curvature that the probabilities have on average, with a nearly exact line search.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headstart.adaptation.heads._geometry import Geometry, Step
-from headstart.adaptation.heads._line_search import Line, search, softmax
+from headstart.adaptation.heads._line_search import LONGEST, Line, search, softmax
 
-_ROUNDS = 12
+_ROUNDS = 24
 _STEPS_PER_ROUND = 15
-_LEAST_CURVATURE = 1e-4
+_LEAST_CURVATURE = 1e-6
 _TINY = 1e-300
 
 
@@ -39,7 +39,8 @@ class Problems:
     @property
     def totals(self) -> Float[np.ndarray, " problems"]:
         """The weight of all rows of each problem."""
-        return self.weights.sum(axis=1, dtype=np.float64)
+        totals: np.ndarray = self.weights.sum(axis=1, dtype=np.float64)
+        return totals
 
     @property
     def counts(self) -> Float[np.ndarray, "problems classes"]:
@@ -48,9 +49,10 @@ class Problems:
 
     @property
     def free(self) -> Bool[np.ndarray, "problems classes"]:
-        """Which biases may move. That of a class without rows would go to minus infinity, so it stays where it starts."""
+        """Which biases may move: not that of a class without rows, which would go to minus infinity."""
         present = self.counts > 0
-        return present & (present.sum(axis=1, keepdims=True) > 1)
+        free: np.ndarray = present & (present.sum(axis=1, keepdims=True) > 1)
+        return free
 
     def own(self, values: Float[np.ndarray, "problems classes rows"]) -> Float[np.ndarray, "problems rows"]:
         """Each row's value for its target."""
@@ -72,7 +74,8 @@ class State:
     @property
     def logits(self) -> Float[np.ndarray, "problems classes rows"]:
         """The logits, bias included."""
-        return self.step.logits + self.bias[:, :, None]
+        logits: np.ndarray = self.step.logits + self.bias[:, :, None]
+        return logits
 
     def moved(self, direction: State, distances: Float[np.ndarray, " problems"]) -> State:
         """This state plus a multiple of a direction, one for each problem."""
@@ -90,7 +93,10 @@ class _Gradient:
 
     def along(self, direction: State, geometry: Geometry) -> Float[np.ndarray, " problems"]:
         """The slope of the objective along a direction."""
-        return geometry.inner(self.weights, direction.step) + (self.bias * direction.bias).sum(axis=1, dtype=np.float64)
+        of_bias: np.ndarray = (self.bias * direction.bias).sum(axis=1, dtype=np.float64)
+        of_weights: np.ndarray = geometry.inner(self.weights, direction.step)
+        slope: np.ndarray = of_weights + of_bias
+        return slope
 
 
 def start(problems: Problems, geometry: Geometry) -> State:
@@ -105,7 +111,7 @@ def start(problems: Problems, geometry: Geometry) -> State:
 
 
 def minimise(problems: Problems, geometry: Geometry, state: State, *, l2: float, tolerance: float) -> State:
-    """Go down from a state until no problem has more than the tolerance to gain, or 180 steps are done.
+    """Go down from a state until no problem has more than the tolerance to gain, or 360 steps are done.
 
     Args:
         problems: What is to be minimised.
@@ -147,6 +153,8 @@ def _descend(
         if not distances.any():
             return state, number == 0
         state = state.moved(direction, distances)
+        if (distances >= LONGEST).any():
+            return state, False
     return state, False
 
 
@@ -184,8 +192,7 @@ def _line(problems: Problems, geometry: Geometry, state: State, direction: State
     along = direction.logits
     return Line(
         base=state.logits,
-        along=along,
-        own=problems.own(along),
+        along=along - problems.own(along)[:, None, :],
         weights=problems.weights,
         pull=l2 * geometry.inner(state.step.coefficients, direction.step),
         stiffness=l2 * geometry.inner(direction.step.coefficients, direction.step),

@@ -60,16 +60,23 @@ def prepare(
     if n_classes < 2:
         raise OptionError(f"a head needs 2 classes or more, but got n_classes={n_classes}")
     if targets.shape != (len(features),):
-        raise OptionError(f"there must be one target for each row of features, but {targets.shape} does not fit {features.shape}")
+        raise OptionError(
+            f"there must be one target for each row of features, but {targets.shape} does not fit {features.shape}"
+        )
     if targets.min() < 0 or targets.max() >= n_classes:
         wrong = targets[(targets < 0) | (targets >= n_classes)][0]
         raise DataError(f"a target must be from 0 to {n_classes - 1}, but one is {wrong}")
     mean = features.mean(axis=0, dtype=np.float64)
     centred = features - mean
-    size = float(np.abs(centred).max(initial=0.0))
-    # Divided by the largest value first: squares of huge numbers would overflow.
-    scale = size * math.sqrt(float(np.square(centred / size).sum()) / len(centred)) if size > 0 else 1.0
-    return Prepared((centred / scale).astype(dtype), targets, n_classes, mean, scale)
+    # Divided by the largest value first, because squares of huge numbers would overflow.
+    largest = float(max(centred.max(), -centred.min()))
+    scale = 1.0
+    if largest > 0:
+        centred /= largest
+        length = math.sqrt(float(np.vdot(centred, centred)) / len(centred))
+        centred /= length
+        scale = largest * length
+    return Prepared(centred.astype(dtype, copy=False), targets, n_classes, mean, scale)
 
 
 def check_features(features: Float[np.ndarray, "items width"]) -> None:

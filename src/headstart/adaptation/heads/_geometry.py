@@ -1,12 +1,13 @@
 """Two ways to write the weights of a linear head, of which the cheaper is taken.
 
-Logits are linear in the features: Z = W Xᵀ + b. The descent in `_descent` needs from the features no more than a gradient, an
-inner product, and the solution of (c XᵀX + l2 I) U = gradient: the Newton step for the curvature c that the probabilities
-have on average. Everything else that it does is work on logits.
+Logits are linear in the features: Z = W Xᵀ + b. The descent in `_descent` needs from the features no more than a
+gradient, an inner product, and the solution of U (c XᵀX + l2 I) = gradient: the Newton step for the curvature c that
+the probabilities have on average. Everything else that it does is work on logits.
 
-*By items*: W = A X, one coefficient for each item and class. The gradient in these coordinates is R + l2 A (R: the residuals,
-probability minus target), and G = XXᵀ replaces X. The step U solves (c G + l2 I) U = gradient, so its logits need no second
-product: U G = (gradient − l2 U) / c. That halves the cost of a step. It is the cheaper one where items < width.
+*By items*: W = A X, one coefficient for each item and class. The gradient in these coordinates is R + l2 A (R: the
+residuals, probability minus target), and G = XXᵀ replaces X. The step U solves U (c G + l2 I) = gradient, so its
+logits need no second product: U G = (gradient − l2 U) / c. That halves the cost of a step. Cheaper where items <
+width.
 
 *By columns*: W as it is. The gradient is R X + l2 W, and c XᵀX + l2 I is shared by all problems.
 """
@@ -22,11 +23,11 @@ from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
 _ROUNDING = 8.0
-"""Multiples of the machine precision, relative to the trace, that keep a Cholesky factor of a singular matrix positive."""
+"""Times the machine precision and the trace: what keeps the Cholesky factor of a singular matrix positive."""
 
 
 class Step(NamedTuple):
-    """Weights, or a change of them, in the coordinates of a geometry, with the logits that they give without the bias."""
+    """Weights, or a change of them, in the coordinates of a geometry, and the logits that they give without a bias."""
 
     coefficients: Float[np.ndarray, "problems classes coordinates"]
     logits: Float[np.ndarray, "problems classes rows"]
@@ -36,7 +37,7 @@ Precondition = Callable[[Float[np.ndarray, "problems classes coordinates"]], Ste
 
 
 class Geometry(Protocol):
-    """What the descent may ask of the features. Implementations are immutable and compute in the precision of their arrays."""
+    """What the descent may ask of the features. Implementations are immutable, and keep to their arrays' precision."""
 
     @property
     def n_coordinates(self) -> int:
@@ -50,7 +51,9 @@ class Geometry(Protocol):
     ) -> Float[np.ndarray, "problems classes coordinates"]:
         """The gradient of the objective with respect to the weights."""
 
-    def inner(self, vectors: Float[np.ndarray, "problems classes coordinates"], step: Step) -> Float[np.ndarray, " problems"]:
+    def inner(
+        self, vectors: Float[np.ndarray, "problems classes coordinates"], step: Step
+    ) -> Float[np.ndarray, " problems"]:
         """The inner product in weight space of each problem's vector (a gradient, or coefficients) with its step."""
 
     def factor(self, curvature: float, l2: float) -> Precondition:
@@ -107,7 +110,8 @@ class ByItems:
 
     def gradient(self, residuals: np.ndarray, coefficients: np.ndarray, l2: float) -> np.ndarray:
         """R + l2 A."""
-        return residuals + residuals.dtype.type(l2) * coefficients
+        gradient: np.ndarray = residuals + residuals.dtype.type(l2) * coefficients
+        return gradient
 
     def inner(self, vectors: np.ndarray, step: Step) -> Float[np.ndarray, " problems"]:
         """⟨vᵀX, uᵀX⟩ = ⟨v, uG⟩, and uG are the step's logits."""
@@ -126,7 +130,8 @@ class ByItems:
 
     def everywhere(self, coefficients: np.ndarray) -> Float[np.ndarray, "problems classes items"]:
         """A times the cross products."""
-        return coefficients @ self.cross.T
+        logits: np.ndarray = coefficients @ self.cross.T
+        return logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +149,13 @@ class ByColumns:
     @property
     def n_coordinates(self) -> int:
         """The width of the features."""
-        return self.features.shape[1]
+        return int(self.features.shape[1])
 
     def gradient(self, residuals: np.ndarray, coefficients: np.ndarray, l2: float) -> np.ndarray:
         """R X + l2 W, as one product over all problems."""
         slopes = residuals.reshape(-1, residuals.shape[-1]) @ self.features
-        return slopes.reshape(coefficients.shape) + residuals.dtype.type(l2) * coefficients
+        gradient: np.ndarray = slopes.reshape(coefficients.shape) + residuals.dtype.type(l2) * coefficients
+        return gradient
 
     def inner(self, vectors: np.ndarray, step: Step) -> Float[np.ndarray, " problems"]:
         """⟨v, u⟩."""
@@ -168,5 +174,5 @@ class ByColumns:
 
     def everywhere(self, coefficients: np.ndarray) -> Float[np.ndarray, "problems classes items"]:
         """W Xᵀ, as one product over all problems."""
-        flat = coefficients.reshape(-1, coefficients.shape[-1])
-        return (flat @ self.features.T).reshape(*coefficients.shape[:2], len(self.features))
+        logits: np.ndarray = coefficients.reshape(-1, coefficients.shape[-1]) @ self.features.T
+        return logits.reshape(*coefficients.shape[:2], len(self.features))

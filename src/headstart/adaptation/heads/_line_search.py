@@ -13,7 +13,10 @@ from jaxtyping import Float
 _TRIALS = 8
 _SLOPE_LEFT = 0.25
 """A trial is good enough when this share of the first slope is left."""
-_TINY = 1e-300
+LONGEST = 2.0
+"""A longer step would say that the curvature was overestimated. It is not taken, because coefficients that change no
+logits (the items' features may be linearly dependent) would overshoot, and grow from step to step."""
+_TINY = 1e-200
 
 
 def softmax(logits: Float[np.ndarray, "problems classes rows"]) -> Float[np.ndarray, "problems classes rows"]:
@@ -30,8 +33,8 @@ class Line:
 
     Attributes:
         base: The logits at distance 0.
-        along: The change of the logits for a distance of 1.
-        own: The part of `along` that belongs to each row's target.
+        along: The change of the logits for a distance of 1, less that of each row's target. Written so, a row that is
+            certain of its target adds zeros, and nothing is lost to cancellation however small the penalty.
         weights: How often each row counts in each problem.
         pull: The slope of the penalty at distance 0.
         stiffness: The second derivative of the penalty, the same everywhere.
@@ -39,7 +42,6 @@ class Line:
 
     base: Float[np.ndarray, "problems classes rows"]
     along: Float[np.ndarray, "problems classes rows"]
-    own: Float[np.ndarray, "problems rows"]
     weights: Float[np.ndarray, "problems rows"]
     pull: Float[np.ndarray, " problems"]
     stiffness: Float[np.ndarray, " problems"]
@@ -55,7 +57,7 @@ class Line:
         weighted = probabilities * self.along
         mean = weighted.sum(axis=1)
         spread = np.einsum("pki,pki->pi", weighted, self.along) - mean * mean
-        slope = ((mean - self.own) * self.weights).sum(axis=1, dtype=np.float64)
+        slope = (mean * self.weights).sum(axis=1, dtype=np.float64)
         bend = (spread * self.weights).sum(axis=1, dtype=np.float64)
         return slope + self.pull + distances * self.stiffness, bend + self.stiffness
 
@@ -77,13 +79,12 @@ def search(
     enough = _SLOPE_LEFT * np.abs(slope)
     done = slope >= 0
     for _ in range(_TRIALS):
-        newton = distances - slope / np.maximum(bend, _TINY)
+        newton = np.minimum(distances - slope / np.maximum(bend, _TINY), LONGEST)
         inside = (newton > low) & (newton < high)
-        beyond = np.where(np.isfinite(high), (low + high) / 2, 4 * distances + 1)
-        distances = np.where(done, distances, np.where(inside, newton, beyond))
+        distances = np.where(done, distances, np.where(inside, newton, (low + high) / 2))
         probabilities = line.probabilities(distances)
         slope, bend = line.derivatives(probabilities, distances)
-        done |= np.abs(slope) <= enough
+        done |= (np.abs(slope) <= enough) | ((distances >= LONGEST) & (slope < 0))
         if done.all():
             return distances, probabilities
         low, high = np.where(slope < 0, distances, low), np.where(slope >= 0, distances, high)

@@ -7,12 +7,16 @@ returns a spec. `import_weights(spec, source_folder, folder)` writes `model.safe
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Source
+
+
+_MODULES = {"timm": "timm_images", "transformers": "transformers_texts", "pixels": "pixels"}
 
 
 class Loader(Protocol):
@@ -34,10 +38,4 @@ def loader(name: str) -> Loader:
     Args:
         name: `timm`, `transformers` or `pixels`.
     """
-    if name == "timm":
-        from headstart.backbones.loaders import timm_images as module
-    elif name == "transformers":
-        from headstart.backbones.loaders import transformers_texts as module
-    else:
-        from headstart.backbones.loaders import pixels as module
-    return cast("Loader", module)
+    return cast("Loader", importlib.import_module(f"headstart.backbones.loaders.{_MODULES[name]}"))

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from headstart._checks import did_you_mean
 from headstart.backbones.backbone import Batch
+from headstart.backbones.loaders._folding import fold_batch_norm
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.errors import BackboneError
@@ -35,8 +36,10 @@ class TimmBackbone:
             raise BackboneError(f"the spec of {spec.name!r} says nothing about images")
         self.spec = spec
         self._device = torch.device(device)
-        self._bfloat16 = precision == "bfloat16"
-        self._network = network.eval().requires_grad_(False).to(self._device, memory_format=torch.channels_last)
+        self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        size = wanted.size_px
+        folded = fold_batch_norm(network.eval().requires_grad_(False), torch.linspace(-1, 1, 3 * size**2).view(1, 3, size, size))
+        self._network = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
         self._mean = torch.tensor(wanted.mean, device=self._device).view(1, 3, 1, 1) * 255.0
         self._std = torch.tensor(wanted.std, device=self._device).view(1, 3, 1, 1) * 255.0
         self._stages = [_stage_index(layer.name) for layer in spec.layers if layer.name != "last"]
@@ -46,8 +49,8 @@ class TimmBackbone:
         pixels = torch.from_numpy(np.asarray(batch)).to(self._device)
         # items × height × width × 3 seen as items × 3 × height × width is channels_last already: nothing is copied.
         pictures = (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            maps, stages = self._maps(pictures)
+        with torch.inference_mode():
+            maps, stages = self._maps(pictures.to(self._dtype))
             last = self._network.forward_head(maps, pre_logits=True)
         kept = dict(zip(self._stages, stages, strict=True))
         parts = [

@@ -1,0 +1,70 @@
+"""What adaptation hands over: features in, probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from headstart.evaluation.calibration import softmax
+from headstart.features.extract import Features
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A block of columns that a head sees.
+
+    Attributes:
+        backbone: The name of the backbone.
+        layer: The name of one of its layers.
+    """
+
+    backbone: str
+    layer: str
+
+
+def side_by_side(features: Mapping[str, Features], parts: Sequence[Part]) -> Float[np.ndarray, "items width"]:
+    """The columns of several layers, also of several backbones, in the order of the parts.
+
+    Args:
+        features: By the name of the backbone.
+        parts: What to take.
+    """
+    blocks = [features[part.backbone].layer(part.layer) for part in parts]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A linear head on raw features: whatever scaling it was fitted with is folded into its weights.
+
+    Attributes:
+        classes: The class names, in the order of the columns of its answers.
+        parts: What it sees.
+        weight: One row a class.
+        bias: One number a class.
+        temperature: What logits are divided by before the softmax, fitted out-of-fold.
+    """
+
+    classes: tuple[str, ...]
+    parts: tuple[Part, ...]
+    weight: Float[np.ndarray, "classes width"]
+    bias: Float[np.ndarray, " classes"]
+    temperature: float
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The backbones that it needs, each once."""
+        return tuple(dict.fromkeys(part.backbone for part in self.parts))
+
+    def probabilities(self, features: Mapping[str, Features]) -> Float64[np.ndarray, "items classes"]:
+        """The probability of each class for each item.
+
+        Args:
+            features: By the name of the backbone; every row must be there.
+        """
+        seen = side_by_side(features, self.parts).astype(np.float64)
+        logits = seen @ self.weight.T.astype(np.float64) + self.bias
+        return np.asarray(softmax(logits, self.temperature), dtype=np.float64)

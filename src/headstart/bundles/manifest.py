@@ -1,0 +1,45 @@
+"""The contract of a bundle: what `manifest.json` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headstart.adaptation.predictor import Part
+from headstart.backbones import Precision
+
+SCHEMA = "headstart.bundle/1"
+MANIFEST = "manifest.json"
+HEAD = "head.safetensors"
+CARD = "README.md"
+BACKBONES = "backbones"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle is and which files belong to it.
+
+    Attributes:
+        modality: `image` or `text`.
+        task: `classification`.
+        classes: Class names, in the order of every answer.
+        parts: The blocks of features that the head sees, in order.
+        backbones: For each backbone by name, its folder in the bundle.
+        temperature: What logits are divided by.
+        precision: What the networks computed in when the head was fitted.
+        version: The version of headstart that wrote it.
+        created: Local time in ISO 8601.
+        files: The sha256 of every other file, by its path in the bundle.
+        schema: The version of this format.
+    """
+
+    modality: str
+    task: str
+    classes: tuple[str, ...]
+    parts: tuple[Part, ...]
+    backbones: dict[str, str]
+    temperature: float
+    precision: Precision
+    version: str
+    created: str
+    files: dict[str, str] = field(default_factory=dict)
+    schema: str = SCHEMA

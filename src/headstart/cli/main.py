@@ -1,0 +1,80 @@
+"""The entry of the command line: nothing that goes wrong below it ends in a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+
+from headstart.cli.signals import Interrupts
+
+
+def main() -> int:
+    """Run the command line of this process.
+
+    Returns:
+        The exit code: 0, 1 for a bug, 2 for what the user can put right, 130 or 143 when interrupted.
+    """
+    started = time.monotonic()
+    interrupts = Interrupts()
+    interrupts.catch()
+    # What libraries warn their programmers of is not the user's concern.
+    if not sys.warnoptions and os.environ.get("HEADSTART_DEBUG") != "1":
+        warnings.simplefilter("ignore")
+    try:
+        code = run(sys.argv[1:], started=started)
+    finally:
+        interrupts.release()
+    # Whoever unwinds may turn an interruption into another error, or finish what is worth finishing.
+    return code if interrupts.received is None else 128 + interrupts.received
+
+
+def run(arguments: Sequence[str], *, started: float) -> int:
+    """Run one command, and tell on stderr what went wrong.
+
+    Args:
+        arguments: As typed, without the name of the program.
+        started: When the process began, on the clock of `time.monotonic`.
+
+    Returns:
+        The exit code, as of `main`.
+    """
+    try:
+        code = _run(arguments, started)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort: a bug becomes one sentence
+        from headstart.cli.failures import describe, show
+
+        failure = describe(error)
+        show(failure)
+        _forget_unwritten_output()
+        return failure.code
+    return code
+
+
+def _run(arguments: Sequence[str], started: float) -> int:
+    import typer
+
+    from headstart.cli.app import app
+    from headstart.cli.invocation import Invocation
+
+    command = typer.main.get_command(app)
+    invocation = Invocation(tuple(arguments), started)
+    # Not command.main(), which has its own words and exit codes for interruptions.
+    try:
+        with command.make_context("headstart", list(arguments), obj=invocation) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def _forget_unwritten_output() -> None:
+    """Let what cannot be written to a closed pipe or a full disk not fail again when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())

@@ -1,0 +1,135 @@
+"""`headstart predict`."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstart.cli import options
+from headstart.errors import OptionError, StoreError
+
+if TYPE_CHECKING:
+    from headstart._progress import Progress
+    from headstart.data import Items, LeftOut, Modality
+    from headstart.features.protocol import FeatureStore
+    from headstart.serving import Model, Prediction, Predictions
+
+_STDIN = "-"
+_LEFT_OUT_SHOWN = 50
+
+
+def predict(
+    place: options.Place,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Files, folders, patterns and tables; - reads a text or the path of an image from each line of stdin.",
+        ),
+    ],
+    column: options.Column = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A CSV file to write; left out, the table goes to stdout.")
+    ] = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Predict new items: a table with item, prediction, probability and p:CLASS for each class."""
+    from headstart.cli.progress import progress_on_stderr
+    from headstart.serving import load
+
+    progress = progress_on_stderr()
+    with _store(progress) as store:
+        model = load(place, device=device, precision=precision, store=store)
+        items, left_out = _read(inputs, model, column)
+        predictions = model.predict_items(items, left_out=left_out, progress=progress)
+    _tell_left_out(predictions, progress)
+    if out is not None:
+        _write(predictions, Path(out))
+        progress.say(f"{len(predictions)} predictions are in {out}")
+    _print(predictions, as_json=as_json, as_table=out is None)
+
+
+@contextmanager
+def _store(progress: Progress) -> Iterator[FeatureStore | None]:
+    """The store on disk, or None where it cannot be opened: prediction needs no place to write."""
+    from headstart.features.store import Store
+
+    try:
+        store = Store.open()
+    except StoreError as error:
+        progress.say(f"Features are kept in memory only: {error}")
+        yield None
+        return
+    with store:
+        for note in store.notes:
+            progress.say(note)
+        yield store
+
+
+def _read(inputs: list[str], model: Model, column: str | None) -> tuple[Items, tuple[LeftOut, ...]]:
+    from headstart.data import read_items, read_lines
+
+    modality: Modality = "text" if model.modality == "text" else "image"
+    if _STDIN not in inputs:
+        return read_items(inputs, modality=modality, column=column)
+    if len(inputs) > 1:
+        raise OptionError(
+            f"stdin must be the only input, but got {' '.join(inputs)!r}", hint="Predict the other inputs on their own."
+        )
+    # The bytes of a path must survive as they are; a text must be Unicode.
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape" if modality == "image" else "replace")
+    return read_lines(sys.stdin, modality=modality)
+
+
+def _tell_left_out(predictions: Predictions, progress: Progress) -> None:
+    for item in predictions.left_out[:_LEFT_OUT_SHOWN]:
+        progress.say(f"left out: {item.name} ({item.reason})")
+    more = len(predictions.left_out) - _LEFT_OUT_SHOWN
+    if more > 0:
+        progress.say(f"left out: {more} more; --json lists all of them")
+
+
+def _write(predictions: Predictions, path: Path) -> None:
+    from headstart.reports import write_predictions
+
+    write_predictions(path, predictions.items, classes=predictions.classes, probabilities=predictions.probabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The JSON document.
+
+    Attributes:
+        classes: The class names.
+        predictions: One an item that could be used.
+        left_out: What could not be used, with the reason.
+    """
+
+    classes: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def _print(predictions: Predictions, *, as_json: bool, as_table: bool) -> None:
+    from headstart._records import to_json
+    from headstart.cli.console import emit
+
+    if as_json:
+        emit(to_json(_Answer(predictions.classes, tuple(predictions), predictions.left_out)))
+    elif as_table:
+        # One writer decides what the table looks like, and it writes whole files.
+        with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+            table = Path(folder) / "predictions.csv"
+            _write(predictions, table)
+            emit(table.read_text(encoding="utf-8"))

@@ -1,0 +1,86 @@
+"""What people read on the terminal: the records of a run in a few lines."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.cli.console import Console
+from headstart.evaluation.records import Estimate, Evaluation
+from headstart.reports import Run
+from headstart.reports.formatting import (
+    counted,
+    number,
+    number_range,
+    percent_interval,
+    prose,
+    seconds,
+    setting,
+)
+
+_TIES_SHOWN = 3
+
+
+def show_run(run: Run, console: Console) -> None:
+    """Write what a run found, and what to do next.
+
+    Args:
+        run: What `fit` returned.
+        console: Where to write.
+    """
+    console.heading(prose(run.verdict))
+    console.rows(_findings(run))
+    console.rows([("report", str(Path(run.out) / "report.html")), ("next", _next_command(run))])
+
+
+def show_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """Write how good a model is on a dataset.
+
+    Args:
+        evaluation: What `evaluate` returned.
+        console: Where to write.
+    """
+    accuracy = percent_interval(evaluation.accuracy)
+    console.heading(f"{accuracy} of {counted(evaluation.n, 'item')} right")
+    console.rows(
+        [
+            ("balanced", f"{percent_interval(evaluation.balanced_accuracy)} mean recall over classes"),
+            ("F1", f"{percent_interval(evaluation.f1_macro)} mean over classes"),
+            ("log loss", f"{_interval(evaluation.log_loss)} nats, lower is better"),
+            ("ECE", f"{_interval(evaluation.ece)} calibration error, lower is better"),
+        ]
+    )
+
+
+def _findings(run: Run) -> Iterator[tuple[str, str]]:
+    data, chosen = run.data, run.chosen
+    layers = setting(chosen.settings["layers"]) if "layers" in chosen.settings else ""
+    yield "accuracy", f"{percent_interval(run.evaluation.accuracy)} on {counted(data.n_test, 'sealed test item')}"
+    yield "control", prose(run.control.sentence)
+    yield "model", " · ".join(part for part in (chosen.backbone, layers, chosen.strategy) if part)
+    yield "ties", _ties(chosen.ties)
+    yield "caution", prose(" ".join(_cautions(run)))
+    yield "left out", f"{counted(len(data.left_out), 'item')}, listed in the report" if data.left_out else ""
+    yield "time", f"{seconds(run.timings['total'])} of {seconds(run.budget_s)}" if "total" in run.timings else ""
+
+
+def _ties(ties: tuple[str, ...]) -> str:
+    shown, more = "; ".join(ties[:_TIES_SHOWN]), len(ties) - _TIES_SHOWN
+    return f"as good out-of-fold: {shown}{f' and {more} more' if more > 0 else ''}" if ties else ""
+
+
+def _cautions(run: Run) -> Iterator[str]:
+    """What weakens the numbers: serious findings, and a test that is not unseen any more."""
+    yield from (finding.advice for finding in run.audit if finding.severity == "serious")
+    if run.data.test_openings > 1:
+        yield f"This sealed test was opened {run.data.test_openings} times, and each time weakens what it says."
+
+
+def _next_command(run: Run) -> str:
+    new = "PHOTOS" if run.data.modality == "image" else "TEXTS.csv"
+    return f"headstart predict {shlex.quote(run.out)} {new} --out predictions.csv"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{number(estimate.value)} ({number_range(estimate)})"

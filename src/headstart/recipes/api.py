@@ -1,0 +1,159 @@
+"""The verbs of the library as people write them: flat keyword arguments, and nothing that has to be imported first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from headstart._checks import parse_duration
+from headstart._progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from headstart.evaluation.records import Evaluation
+    from headstart.recipes.options import FitOptions
+    from headstart.reports.record import Run
+
+    Data = str | Path | pd.DataFrame | Sequence[Any] | np.ndarray
+
+
+def fit(  # noqa: PLR0913 - what the command line has as options, the library has as keywords
+    data: Data,
+    *,
+    target: str | None = None,
+    column: str | None = None,
+    groups: str | None = None,
+    test: Data | float | None = None,
+    targets: Sequence[Any] | np.ndarray | None = None,
+    task: str = "auto",
+    modality: str = "auto",
+    backbones: str | Sequence[str] = (),
+    strategies: str | Sequence[str] = (),
+    budget: str | float = "2m",
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> Run:
+    """Choose a backbone for the data, adapt it, judge it on the sealed test, and write a run folder.
+
+    Args:
+        data: A folder with one sub-folder a class; a table (CSV, TSV, JSON, JSONL, Parquet); a DataFrame; a sequence of
+            texts, paths or images; or a uint8 array (items, height, width, 3).
+        target: The column with the labels; None finds it.
+        column: The column with the texts or with the paths of the images; None finds it.
+        groups: The column that says which items belong together and must never be on both sides of a split.
+        test: Your own test items, or the share to hold out, above 0 and below 1; None takes what is called `test`,
+            else `val`, else a fifth.
+        targets: The labels, when `data` is a sequence or an array.
+        task: `auto` or `classification`.
+        modality: `auto`, `image` or `text`.
+        backbones: Names to consider; empty means all starters of the modality.
+        strategies: Names to consider; empty means all.
+        budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
+        seed: 0 or greater; the same seed on the same machine gives the same run.
+        out: The run folder; None makes a new one below `runs/`.
+        overwrite: Whether a run in `out` may be replaced.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `bfloat16` or `float32`.
+        progress: Where progress is shown; None shows nothing.
+
+    Returns:
+        The record of the run, as in its `run.json`.
+
+    Raises:
+        OptionError: If an option is outside its rule.
+        DataError: If the data cannot be used.
+        BackboneError: If a backbone cannot be named, found or verified.
+        OutputError: If the run folder cannot be written.
+    """
+    from headstart.recipes.fit import fit as run_recipe
+    from headstart.recipes.options import FitOptions
+
+    started = time.monotonic()
+    options = FitOptions(
+        target=target,
+        column=column,
+        groups=groups,
+        test=str(test) if isinstance(test, Path) else test,
+        targets=cast("Sequence[Any] | None", targets),
+        task=task,
+        modality=modality,
+        backbones=_names(backbones),
+        strategies=_names(strategies),
+        budget_s=parse_duration(budget),
+        seed=seed,
+        out=None if out is None else str(out),
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+        started=started,
+    )
+    options = replace(options, command=_call(data, options))
+    return run_recipe(data, options=options, progress=progress or SILENT)
+
+
+def evaluate(
+    path: str | Path,
+    data: Data,
+    *,
+    target: str | None = None,
+    column: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model on labelled items that it has not seen.
+
+    Args:
+        path: The folder of a run or of a bundle.
+        data: Labelled items, as for `fit`.
+        target: The column with the labels; None finds it.
+        column: The column with the texts or with the paths of the images; None finds it.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `bfloat16` or `float32`.
+        progress: Where progress is shown; None shows nothing.
+
+    Raises:
+        BundleError: If it is no bundle, was changed, or is from a newer version.
+        DataError: If the data cannot be used, or has classes that the model does not know.
+        OptionError: If device or precision are unknown.
+    """
+    from headstart.recipes.evaluate import evaluate as run_recipe
+
+    return run_recipe(
+        path,
+        data,
+        target=target,
+        column=column,
+        device=device,
+        precision=precision,
+        progress=progress or SILENT,
+    )
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _call(data: Data, options: FitOptions) -> str:
+    """The call that repeats a run, as far as it can be written down: what lives in memory is named, not shown."""
+    shown = [repr(str(data)) if isinstance(data, str | Path) else "data"]
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name == "started" or value is None or (_is_plain(value) and value == field.default):
+            continue
+        keyword = field.name.removesuffix("_s")
+        shown.append(f"{keyword}={value!r}" if _is_plain(value) else f"{keyword}={keyword}")
+    return f"headstart.fit({', '.join(shown)})"
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | tuple)

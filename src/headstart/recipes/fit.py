@@ -1,0 +1,246 @@
+"""The story of `fit`: from data to a model that can be trusted."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from headstart._home import default_home
+from headstart._progress import SILENT, Progress
+from headstart.adaptation.predictor import Predictor
+from headstart.backbones import Local, pick_device, pick_precision, resolve, starters
+from headstart.backbones.loaders.pixels import PIXELS
+from headstart.data.audit import audit
+from headstart.data.dataset import Dataset
+from headstart.data.folds import folds as make_folds
+from headstart.data.identify import identify
+from headstart.data.read import read_dataset
+from headstart.data.reduce import leave_out, spread_out
+from headstart.data.split import Split, split
+from headstart.errors import BackboneError, DataError
+from headstart.evaluation.metrics import accuracy
+from headstart.features.extract import Compute, Features
+from headstart.features.memory import MemoryStore
+from headstart.features.store import Store
+from headstart.recipes.climb import Climb
+from headstart.recipes.judge import Judgement, from_scratch, judge
+from headstart.recipes.options import FitOptions
+from headstart.recipes.record import Made, make_record
+from headstart.recipes.ship import ship
+from headstart.recipes.stores import open_store
+from headstart.recipes.workspace import Clock, Workspace, open_workspace
+from headstart.reports import Run, write_predictions, write_report, write_run
+from headstart.search.candidates import joint_proposals, proposals
+from headstart.search.choice import Choice, choose
+from headstart.search.curve import draw_curve
+from headstart.selection.ranking import rank
+
+
+def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
+    """Choose a backbone for the data, adapt it, judge it on the sealed test, and write a run folder.
+
+    Args:
+        data: As for `read_dataset`.
+        options: What the user asked for.
+        progress: Where progress is shown.
+
+    Returns:
+        The record of the run, as in its `run.json`.
+
+    Raises:
+        HeadstartError: If the data, an option, a backbone or a folder cannot be used. Features that were computed
+            stay in the store.
+    """
+    clock = Clock(options.started, options.budget_s)
+    name = _name_of(data)
+    device = pick_device(options.device)
+    compute = Compute(device, pick_precision(options.precision, device))
+    with (
+        open_workspace(options.out, name, overwrite=options.overwrite) as workspace,
+        open_store(options.home or default_home(), progress) as (store, home),
+    ):
+        with clock.step("read"):
+            dataset = _read(data, options, store, progress)
+            backbones = _backbones(dataset, options, home)
+            workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
+        climb = Climb(dataset.items, store, store, compute, clock, workspace, progress)
+        with clock.step("extract"):
+            control = [Local(PIXELS, Path(), {})] if dataset.modality == "image" else []
+            lost = climb.first_pass([backbones[0], *control])
+            dataset = _without(dataset, lost, climb, progress)
+        with clock.step("audit"):
+            sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
+            findings = audit(dataset, sides)
+            for finding in findings:
+                progress.say(finding.advice)
+        train = _Train.of(dataset, sides, options.seed)
+        _climb(climb, backbones, train, options.seed)
+        with clock.step("search"):
+            choice = choose(climb.candidates)
+            progress.say(f"Chosen: {choice.winner.proposal.name}. {choice.why}")
+        with clock.step("rank"):
+            ranking = rank(_seen(climb, train.rows), sides.train.targets, seconds=climb.seconds)
+        with clock.step("fit"):
+            seen = _seen(climb, train.rows)
+            predictor = _fit_winner(choice, seen, sides.train)
+            curve = draw_curve(
+                choice.winner,
+                seen,
+                sides.train.targets,
+                train.folds,
+                n_classes=len(dataset.classes),
+                seed=options.seed,
+            )
+        with clock.step("evaluate"):
+            unseen = _seen(climb, train.test_rows)
+            pixels = (seen[PIXELS.name], unseen[PIXELS.name]) if control else None
+            scratch = from_scratch(sides.train, train.folds, sides.test.items, pixels)
+            judgement = judge(sides.test, predictor, unseen, train=sides.train, scratch=scratch, seed=options.seed)
+            openings = store.count_opening(sides.test.fingerprint, workspace.target.name)
+        with clock.step("report"):
+            made = Made(
+                name=workspace.target.name,
+                out=str(workspace.target),
+                options=options,
+                command=options.command or f"headstart fit {shlex.quote(str(dataset.source))} --seed {options.seed}",
+                dataset=dataset,
+                split=sides,
+                findings=findings,
+                ranking=ranking,
+                climb=climb,
+                choice=choice,
+                training=accuracy(sides.train.targets, predictor.probabilities(seen)),
+                curve=curve,
+                judgement=judgement,
+                openings=openings,
+            )
+            run = _write(made, predictor, {local.spec.name: local for local in backbones}, unseen, workspace)
+        workspace.finish()
+    return run
+
+
+def _name_of(data: Any) -> str:
+    return (Path(data).resolve().stem or "run") if isinstance(data, str | Path) else "run"
+
+
+def _read(data: Any, options: FitOptions, store: Store | MemoryStore, progress: Progress) -> Dataset:
+    modality = options.modality
+    dataset = read_dataset(
+        data,
+        target=options.target,
+        column=options.column,
+        groups=options.groups,
+        test=options.test_source,
+        modality="image" if modality == "image" else "text" if modality == "text" else "auto",
+        targets=options.targets,
+    )
+    for note in dataset.notes:
+        progress.say(note)
+    return spread_out(identify(dataset, known=store, progress=progress), seed=options.seed)
+
+
+def _backbones(dataset: Dataset, options: FitOptions, home: Path) -> list[Local]:
+    """What to consider, cheapest first: what the user named, else the starters."""
+    names = options.backbones or tuple(spec.name for spec in starters(dataset.modality))
+    found = [resolve(name, home) for name in dict.fromkeys(names)]
+    for local in found:
+        if local.spec.modality != dataset.modality:
+            raise BackboneError(
+                f"{local.spec.name!r} is a backbone for {local.spec.modality}s, and the data holds {dataset.modality}s",
+                hint=f"Choose another one: headstart backbones list --modality {dataset.modality}",
+            )
+    return found
+
+
+def _without(dataset: Dataset, lost: dict[int, str], climb: Climb, progress: Progress) -> Dataset:
+    """Go on with the items that could be computed."""
+    if not lost:
+        return dataset
+    climb.keep(np.array([row for row in range(len(dataset)) if row not in lost], dtype=np.int64))
+    n_late = sum(reason.startswith("not reached") for reason in lost.values())
+    if n_late:
+        progress.say(
+            f"The budget allows {len(dataset) - n_late:,} of {len(dataset):,} items, a stratified sample; "
+            "a larger --budget goes on from there."
+        )
+    if len(lost) > n_late:
+        progress.say(f"{len(lost) - n_late} items cannot be decoded and are left out; the report lists them.")
+    return leave_out(dataset, lost)
+
+
+@dataclass(frozen=True, eq=False)
+class _Train:
+    """Where the training and the test items are among all items, and the folds of the training items."""
+
+    rows: Int[np.ndarray, " train"]
+    test_rows: Int[np.ndarray, " test"]
+    dataset: Dataset
+    folds: Int[np.ndarray, " train"]
+
+    @staticmethod
+    def of(dataset: Dataset, sides: Split, seed: int) -> _Train:
+        place = {name: row for row, name in enumerate(dataset.items.names)}
+        rows = np.array([place[name] for name in sides.train.items.names], dtype=np.int64)
+        test_rows = np.array([place[name] for name in sides.test.items.names], dtype=np.int64)
+        if len(place) != len(dataset):
+            raise DataError("two items have the same name, and names must tell items apart", hint="Rename one of them.")
+        return _Train(rows, test_rows, sides.train, make_folds(sides.train, n_folds=5, seed=seed))
+
+
+def _climb(climb: Climb, backbones: list[Local], train: _Train, seed: int) -> None:
+    """Backbone by backbone, then all of them together."""
+    clock, n_classes = climb.clock, len(train.dataset.classes)
+    reached = []
+    for number, backbone in enumerate(backbones):
+        with clock.step("extract"):
+            if number and not climb.next_pass(backbone):
+                continue
+        reached.append(backbone.spec)
+        with clock.step("search"):
+            climb.try_all(
+                proposals(backbone.spec),
+                train.rows,
+                train.dataset.targets,
+                train.folds,
+                n_classes=n_classes,
+                seed=seed,
+            )
+    with clock.step("search"):
+        climb.try_all(
+            joint_proposals(reached), train.rows, train.dataset.targets, train.folds, n_classes=n_classes, seed=seed
+        )
+
+
+def _seen(climb: Climb, rows: Int[np.ndarray, " rows"]) -> dict[str, Features]:
+    return {name: features.take(rows) for name, features in climb.features.items()}
+
+
+def _fit_winner(choice: Choice, seen: dict[str, Features], train: Dataset) -> Predictor:
+    winner = choice.winner
+    return winner.strategy.fit(seen, train.targets, classes=train.classes, chosen=winner.out_of_fold)
+
+
+def _write(
+    made: Made, predictor: Predictor, backbones: dict[str, Local], unseen: dict[str, Features], workspace: Workspace
+) -> Run:
+    """Bundle, predictions, record and page; the record is written last, with the time that all this took."""
+    sealed, judgement = made.split.test, made.judgement
+    write_predictions(
+        workspace.folder / "predictions_test.csv",
+        sealed.items.names,
+        classes=sealed.classes,
+        probabilities=predictor.probabilities(unseen),
+        targets=[sealed.classes[target] for target in judgement.targets],
+    )
+    draft = make_record(made)
+    ship(workspace.folder / "bundle", draft, predictor, backbones, made.climb.compute)
+    workspace.log("done", accuracy=judgement.evaluation.accuracy.value)
+    run = replace(draft, timings=made.climb.clock.timings())
+    write_report(run, workspace.folder)
+    write_run(run, workspace.folder)
+    return run

@@ -1,0 +1,107 @@
+"""What a user can ask of `fit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart._checks import did_you_mean
+from headstart.adaptation.strategies import STRATEGIES
+from headstart.errors import OptionError
+
+_MODALITIES = ("auto", "image", "text")
+_TASKS = ("auto", "classification")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The options of `fit`, checked.
+
+    Attributes:
+        target: The column with the labels; None finds it.
+        column: The column with the texts or image paths; None finds it.
+        groups: The column that says which items belong together.
+        test: The user's own test items (a path or a table), or the share to hold out; None as DESIGN says: what is
+            called `test`, else `val`, else 20 %.
+        targets: The labels, where the data is a sequence or an array.
+        task: `auto` or `classification`.
+        modality: `auto`, `image` or `text`.
+        backbones: Names to consider; empty means all starters of the modality.
+        strategies: Names to consider; empty means all.
+        budget_s: Time for the whole command, in seconds.
+        seed: 0 or greater.
+        out: The run folder; None makes a new one below `runs/`.
+        overwrite: Whether a run in `out` may be replaced.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `bfloat16` or `float32`.
+        home: Where features and weights are kept; None means `$HEADSTART_HOME` or `~/.cache/headstart`.
+        command: What repeats the run, for the report.
+        started: When the command began, on the clock of `time.monotonic`.
+    """
+
+    target: str | None = None
+    column: str | None = None
+    groups: str | None = None
+    test: Any = None
+    targets: Sequence[Any] | None = None
+    task: str = "auto"
+    modality: str = "auto"
+    backbones: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+    budget_s: float = 120.0
+    seed: int = 0
+    out: str | None = None
+    overwrite: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    home: Path | None = None
+    command: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without data.
+
+        Raises:
+            OptionError: If a word is unknown, the seed is negative, or the test share is not between 0 and 1.
+        """
+        if self.task == "regression":
+            raise OptionError(
+                "the task 'regression' is not there yet; only classification is",
+                hint="Put the numbers into a few classes, such as low, middle and high.",
+            )
+        for what, value, known in (("task", self.task, _TASKS), ("modality", self.modality, _MODALITIES)):
+            if value not in known:
+                raise OptionError(
+                    f"the {what} must be {' or '.join(known)}, but got {value!r}", hint=did_you_mean(value, known)
+                )
+        for name in self.strategies:
+            if name not in STRATEGIES:
+                raise OptionError(
+                    f"no strategy is called {name!r}; there is {', '.join(STRATEGIES)}",
+                    hint=did_you_mean(name, STRATEGIES),
+                )
+        if self.seed < 0:
+            raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
+        share = self.test_share
+        if share is not None and not 0 < share < 1:
+            raise OptionError(
+                f"the test share must be above 0 and below 1, but got {self.test!r}", hint="0.2 holds out one in five."
+            )
+
+    @property
+    def test_share(self) -> float | None:
+        """The share to hold out, when `test` is a number."""
+        if isinstance(self.test, str):
+            try:
+                return float(self.test)
+            except ValueError:
+                return None
+        return float(self.test) if isinstance(self.test, int | float) else None
+
+    @property
+    def test_source(self) -> Any:
+        """The user's own test items, when `test` is not a number."""
+        return None if self.test_share is not None else self.test

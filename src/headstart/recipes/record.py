@@ -1,0 +1,164 @@
+"""Gathers what a fit did into its record."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from headstart.data.audit import Finding
+from headstart.data.dataset import Dataset
+from headstart.data.split import Split
+from headstart.evaluation.records import Estimate, LearningCurve
+from headstart.recipes.climb import Climb
+from headstart.recipes.judge import Judgement
+from headstart.recipes.options import FitOptions
+from headstart.recipes.sentences import fit_sentence, headline
+from headstart.reports.record import (
+    CandidateRecord,
+    ChosenRecord,
+    DataRecord,
+    FitCheck,
+    OofRecord,
+    RankingRow,
+    Run,
+)
+from headstart.search.candidates import Candidate
+from headstart.search.choice import Choice
+from headstart.selection.ranking import Ranked
+
+_LIBRARIES = ("headstart", "torch", "timm", "transformers", "scikit-learn", "numpy", "pillow")
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What the stages of a fit returned."""
+
+    name: str
+    out: str
+    options: FitOptions
+    command: str
+    dataset: Dataset
+    split: Split
+    findings: tuple[Finding, ...]
+    ranking: tuple[Ranked, ...]
+    climb: Climb
+    choice: Choice
+    training: Estimate
+    curve: LearningCurve
+    judgement: Judgement
+    openings: int
+
+
+def make_record(made: Made) -> Run:
+    """The record of a run.
+
+    Args:
+        made: What its stages returned.
+    """
+    winner, judgement = made.choice.winner, made.judgement
+    control = judgement.control
+    name = max((control.majority, control.from_scratch), key=lambda each: each.accuracy.value).name
+    test = judgement.evaluation.accuracy
+    return Run(
+        name=made.name,
+        version=version("headstart"),
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=made.command,
+        seed=made.options.seed,
+        budget_s=made.options.budget_s,
+        data=_data(made),
+        audit=made.findings,
+        ranking=tuple(
+            RankingRow(each.backbone.name, each.scores, each.tie, each.seconds, each.backbone.n_params)
+            for each in made.ranking
+        ),
+        candidates=tuple(_candidate(each, made.climb) for each in made.climb.candidates),
+        chosen=ChosenRecord(
+            backbone=_backbones(winner),
+            strategy=winner.strategy.name,
+            settings={**_settings(winner), "temperature": winner.out_of_fold.temperature},
+            why=made.choice.why,
+            ties=tuple(each.proposal.name for each in made.choice.ties),
+        ),
+        control=control,
+        fit_check=FitCheck(
+            made.training, winner.accuracy, test, fit_sentence(made.training, winner.accuracy, test)
+        ),
+        evaluation=judgement.evaluation,
+        learning_curve=made.curve,
+        mistakes=judgement.mistakes,
+        timings=made.climb.clock.timings(),
+        environment=_environment(made.climb),
+        verdict=headline(judgement.evaluation, len(made.dataset.classes), control.verdict, name),
+        out=made.out,
+    )
+
+
+def _data(made: Made) -> DataRecord:
+    dataset, n_classes = made.dataset, len(made.dataset.classes)
+    return DataRecord(
+        source=dataset.source,
+        modality=dataset.modality,
+        task="classification",
+        n_train=len(made.split.train),
+        n_test=made.split.test.n,
+        classes=dataset.classes,
+        train_counts=tuple(np.bincount(made.split.train.targets, minlength=n_classes).tolist()),
+        test_counts=tuple(np.bincount(made.judgement.targets, minlength=n_classes).tolist()),
+        split=made.split.how,
+        fingerprint=dataset.fingerprint,
+        test_openings=made.openings,
+        notes=dataset.notes,
+        left_out=dataset.left_out,
+    )
+
+
+def _backbones(candidate: Candidate) -> str:
+    return " + ".join(spec.name for spec in candidate.proposal.backbones)
+
+
+def _settings(candidate: Candidate) -> dict[str, str | float | int]:
+    return {
+        "layers": candidate.proposal.layers,
+        "width": candidate.proposal.width,
+        "l2": candidate.out_of_fold.l2,
+        "scaling": "standardised, layers of equal weight",
+    }
+
+
+def _candidate(candidate: Candidate, climb: Climb) -> CandidateRecord:
+    specs = candidate.proposal.backbones
+    where = {"device": climb.compute.device, "dtype": climb.compute.precision}
+    paces = [climb.speeds.speed(spec.name, **where) for spec in specs]
+    known = [pace for pace in paces if pace]
+    return CandidateRecord(
+        backbone=_backbones(candidate),
+        strategy=candidate.strategy.name,
+        settings=_settings(candidate),
+        oof=OofRecord(candidate.accuracy, candidate.log_loss),
+        seconds=round(candidate.seconds + sum(climb.seconds.get(spec.name, 0.0) for spec in specs), 3),
+        n_params=sum(spec.n_params for spec in specs),
+        ms_per_item=sum(1000.0 / pace for pace in known) if len(known) == len(specs) else None,
+    )
+
+
+def _environment(climb: Climb) -> dict[str, str | int]:
+    versions = {}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": climb.compute.device,
+        "dtype": climb.compute.precision,
+        "cores": os.cpu_count() or 1,
+    }

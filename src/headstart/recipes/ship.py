@@ -1,0 +1,102 @@
+"""From a fitted predictor and its record to a bundle with a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from headstart.adaptation.predictor import Predictor
+from headstart.backbones import Local
+from headstart.bundles import Manifest, write_bundle
+from headstart.features.extract import Compute
+from headstart.recipes.sentences import interval
+from headstart.reports import Run
+
+
+def ship(folder: Path, run: Run, predictor: Predictor, backbones: Mapping[str, Local], compute: Compute) -> Path:
+    """Write the bundle of a run.
+
+    Args:
+        folder: Where.
+        run: The record, for the card.
+        predictor: The model.
+        backbones: By name.
+        compute: What its features were computed in.
+    """
+    manifest = Manifest(
+        modality=run.data.modality,
+        task=run.data.task,
+        classes=predictor.classes,
+        parts=predictor.parts,
+        backbones={},
+        temperature=predictor.temperature,
+        precision=compute.precision,
+        version=run.version,
+        created=run.created,
+    )
+    used = {name: backbones[name] for name in predictor.backbones}
+    return write_bundle(folder, predictor, used, manifest=manifest, card=model_card(run, used))
+
+
+def model_card(run: Run, backbones: Mapping[str, Local]) -> str:
+    """The model card in Markdown: what it is, how good, on what, from what, and what it must not be used for.
+
+    Args:
+        run: The record.
+        backbones: The ones in the bundle, by name.
+    """
+    evaluation = run.evaluation
+    classes = ", ".join(f"`{_plain(name)}`" for name in run.data.classes)
+    origins = "\n".join(
+        f"- `{local.spec.name}` ({local.spec.architecture}, {local.spec.tag or 'no tag'}): pretrained on "
+        f"{local.spec.pretrained_on or 'data that its source does not name'}; licence "
+        f"{local.spec.licence or 'unknown'}; sha256 of the weights `{local.spec.source.sha256}`"
+        for local in backbones.values()
+    )
+    return f"""# {_plain(run.name)}
+
+{run.verdict}
+
+Sorts {run.data.modality}s into {len(run.data.classes)} classes: {classes}.
+
+## How good it is
+
+| measure | sealed test |
+|---|---|
+| accuracy | {interval(evaluation.accuracy)} |
+| balanced accuracy | {interval(evaluation.balanced_accuracy)} |
+| F1, macro | {interval(evaluation.f1_macro)} |
+| log loss | {evaluation.log_loss.value:.3f} ({evaluation.log_loss.low:.3f} to {evaluation.log_loss.high:.3f}) |
+| expected calibration error | {evaluation.ece.value:.3f} |
+
+{run.control.sentence} Intervals are 95 % intervals. {run.data.split}
+
+## What it was made from
+
+Trained on {run.data.n_train:,} items, tested on {run.data.n_test:,} others (data fingerprint `{run.data.fingerprint[:16]}`).
+Strategy `{run.chosen.strategy}` on `{_plain(run.chosen.backbone)}`, layers `{run.chosen.settings.get("layers", "last")}`.
+
+{origins}
+
+## Limits
+
+The numbers hold for items that come from the same source as the test. Items of other sources, and classes that are not in
+the list, are put into one of its classes all the same. Whether the backbone saw test items during its pretraining cannot be
+ruled out.
+
+## How to use it
+
+```python
+import headstart as hs
+
+model = hs.load("bundle")
+model.predict(["..."])
+```
+
+Written by headstart {run.version} on {run.created}.
+"""
+
+
+def _plain(text: str) -> str:
+    """A name on one line that cannot break out of Markdown's code marks."""
+    return " ".join(text.replace("`", "ʼ").split())

@@ -1,0 +1,128 @@
+"""Candidates: what is tried, and how it does out-of-fold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from headstart.adaptation.predictor import Part
+from headstart.adaptation.strategies.linear import Linear, OutOfFold
+from headstart.backbones import BackboneSpec
+from headstart.evaluation.calibration import softmax
+from headstart.evaluation.metrics import accuracy, correct, log_loss
+from headstart.evaluation.records import Estimate
+from headstart.features.extract import Features
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Something to try.
+
+    Attributes:
+        layers: What is taken from each backbone: `last`, `stages` or `all`.
+        backbones: The backbones, side by side.
+    """
+
+    layers: str
+    backbones: tuple[BackboneSpec, ...]
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        return f"{' + '.join(spec.name for spec in self.backbones)} · {self.layers}"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The layers that the head sees."""
+        return tuple(
+            Part(spec.name, layer.name)
+            for spec in self.backbones
+            for layer in spec.layers
+            if self.layers == "all" or (layer.name == "last") == (self.layers == "last")
+        )
+
+    @property
+    def width(self) -> int:
+        """Numbers per item that the head sees."""
+        by_name = {(spec.name, layer.name): layer.width for spec in self.backbones for layer in spec.layers}
+        return sum(by_name[part.backbone, part.layer] for part in self.parts)
+
+    @property
+    def cost(self) -> tuple[float, int]:
+        """What serving costs: billions of multiply–adds an item, then parameters; layers of one pass are free."""
+        return sum(spec.gflops for spec in self.backbones), sum(spec.n_params for spec in self.backbones)
+
+
+def proposals(backbone: BackboneSpec) -> tuple[Proposal, ...]:
+    """What to try with one backbone: its last layer, the ones before it, and all of them."""
+    if len(backbone.layers) == 1:
+        return (Proposal("last", (backbone,)),)
+    return tuple(Proposal(layers, (backbone,)) for layers in ("last", "stages", "all"))
+
+
+def joint_proposals(backbones: Sequence[BackboneSpec]) -> tuple[Proposal, ...]:
+    """What to try with several backbones side by side."""
+    if len(backbones) < 2:
+        return ()
+    return tuple(Proposal(layers, tuple(backbones)) for layers in ("last", "all"))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A backbone, a strategy and settings, with the out-of-fold result.
+
+    Attributes:
+        proposal: What was tried.
+        strategy: What was fitted.
+        out_of_fold: Logits, strength and temperature.
+        right: For each training item whether its out-of-fold prediction is right.
+        accuracy: Share of right ones.
+        log_loss: Of the calibrated out-of-fold probabilities, in nats.
+        seconds: Time to cross-validate, in seconds.
+    """
+
+    proposal: Proposal
+    strategy: Linear
+    out_of_fold: OutOfFold
+    right: Bool[np.ndarray, " items"]
+    accuracy: Estimate
+    log_loss: Estimate
+    seconds: float
+
+
+def try_out(
+    proposal: Proposal,
+    features: Mapping[str, Features],
+    targets: Int[np.ndarray, " items"],
+    folds: Int[np.ndarray, " items"],
+    *,
+    n_classes: int,
+    seed: int,
+) -> Candidate:
+    """Cross-validate a proposal.
+
+    Args:
+        proposal: What to try.
+        features: Of the training items, by the name of the backbone.
+        targets: The class of each training item.
+        folds: The fold of each, the same for all candidates, so that every comparison is paired.
+        n_classes: The number of classes.
+        seed: Of the interval's bootstrap.
+    """
+    start = time.monotonic()
+    strategy = Linear(proposal.parts)
+    result = strategy.cross_validate(features, targets, folds, n_classes=n_classes)
+    probabilities = softmax(result.logits, result.temperature)
+    return Candidate(
+        proposal=proposal,
+        strategy=strategy,
+        out_of_fold=result,
+        right=correct(targets, probabilities),
+        accuracy=accuracy(targets, probabilities),
+        log_loss=log_loss(targets, probabilities, seed=seed),
+        seconds=time.monotonic() - start,
+    )

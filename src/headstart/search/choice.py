@@ -1,0 +1,64 @@
+"""Which candidate becomes the model: the cheapest of those that the evidence does not set apart from the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headstart.evaluation.comparison import compare_correct
+from headstart.search.candidates import Candidate
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen and why.
+
+    Attributes:
+        winner: The chosen candidate.
+        ties: Other candidates that are not distinguishable from the most accurate one.
+        why: The reason in one sentence.
+    """
+
+    winner: Candidate
+    ties: tuple[Candidate, ...]
+    why: str
+
+
+def choose(candidates: Sequence[Candidate]) -> Choice:
+    """Choose by out-of-fold accuracy; ties go to the cheaper.
+
+    A candidate ties with the most accurate one when the 95 % interval of their paired difference contains zero. Among
+    those of equal cost, such as several layers of one pass, the more accurate wins, then the one with the lower log
+    loss, then the narrower.
+
+    Args:
+        candidates: At least one, cross-validated on the same items and folds.
+    """
+    best = max(candidates, key=_merit)
+    tied = [each for each in candidates if each is best or compare_correct(best.right, each.right).low <= 0]
+    cheapest = min(each.proposal.cost for each in tied)
+    winner = max((each for each in tied if each.proposal.cost == cheapest), key=_merit)
+    others = tuple(each for each in tied if each is not winner)
+    return Choice(winner, others, _why(winner, best, others, len(candidates)))
+
+
+def _merit(candidate: Candidate) -> tuple[float, float, int]:
+    return candidate.accuracy.value, -candidate.log_loss.value, -candidate.proposal.width
+
+
+def _why(winner: Candidate, best: Candidate, others: Sequence[Candidate], n_tried: int) -> str:
+    if n_tried == 1:
+        return "It is the only candidate that was tried."
+    if winner is not best:
+        behind = 100 * (best.accuracy.value - winner.accuracy.value)
+        return (
+            f"{best.proposal.name} is {behind:.1f} points better out-of-fold, which is within chance, "
+            "and costs more to run; a tie goes to the cheaper."
+        )
+    if not others:
+        return "It is the most accurate out-of-fold, clearly ahead of every other candidate."
+    n = len(others)
+    return (
+        f"It is the most accurate out-of-fold; {n} other candidate{'s are' if n > 1 else ' is'} within chance of it, "
+        "and none of them is cheaper to run."
+    )

@@ -1,0 +1,81 @@
+"""The learning curve of a candidate, from features that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from headstart._randomness import generator
+from headstart.evaluation.learning_curve import learning_curve
+from headstart.evaluation.records import LearningCurve
+from headstart.features.extract import Features
+from headstart.search.candidates import Candidate
+
+_SHARES = (0.125, 0.25, 0.5)
+_N_DRAWS = 4
+_MAX_WORK = 4e9  # items × width × problems: a few seconds on two cores
+
+
+def draw_curve(
+    candidate: Candidate,
+    features: Mapping[str, Features],
+    targets: Int[np.ndarray, " items"],
+    folds: Int[np.ndarray, " items"],
+    *,
+    n_classes: int,
+    seed: int,
+) -> LearningCurve:
+    """Accuracy out-of-fold with growing parts of the training items.
+
+    Every draw thins out the training part of each fold and predicts that fold, so each point is measured on the same
+    items as the candidate itself.
+
+    Args:
+        candidate: Whose strategy and strength are used.
+        features: Of the training items, by the name of the backbone.
+        targets: The class of each training item.
+        folds: The fold of each.
+        n_classes: The number of classes.
+        seed: Of the draws.
+    """
+    used = _folds_in_reach(folds, len(targets) * candidate.proposal.width)
+    measured = np.isin(folds, used)
+    masks = [
+        _thinned(folds != fold, targets, share, generator(seed, "learning curve", draw, int(fold)))
+        for share in _SHARES
+        for draw in range(_N_DRAWS)
+        for fold in used
+    ]
+    logits = candidate.strategy.fit_subsets(
+        features, targets, np.stack(masks), n_classes=n_classes, l2=candidate.out_of_fold.l2
+    )
+    right = (logits.argmax(axis=2) == targets).reshape(len(_SHARES), _N_DRAWS, len(used), len(targets))
+    draws = np.empty((len(_SHARES) + 1, _N_DRAWS))
+    for index in range(len(_SHARES)):
+        for draw in range(_N_DRAWS):
+            own = np.concatenate([right[index, draw, number, folds == fold] for number, fold in enumerate(used)])
+            draws[index, draw] = own.mean()
+    draws[-1] = candidate.right[measured].mean()
+    per_fold = np.stack(masks).sum(axis=1).reshape(len(_SHARES), -1).mean(axis=1)
+    whole = float(np.mean([(folds != fold).sum() for fold in used]))
+    sizes = np.array([*per_fold, whole]).round().astype(np.int64)
+    return learning_curve(sizes, draws, n_eval=int(measured.sum()), n_full=len(targets), seed=seed)
+
+
+def _folds_in_reach(folds: Int[np.ndarray, " items"], size: int) -> Int[np.ndarray, " folds"]:
+    names = np.unique(folds)
+    affordable = int(_MAX_WORK / (size * len(_SHARES) * _N_DRAWS))
+    return names[: max(2, min(len(names), affordable))]
+
+
+def _thinned(
+    mask: Bool[np.ndarray, " items"], targets: Int[np.ndarray, " items"], share: float, rng: np.random.Generator
+) -> Bool[np.ndarray, " items"]:
+    """A random part of the items of a mask, the same share of each class and at least one item of it."""
+    kept = np.zeros(len(mask), dtype=bool)
+    for target in np.unique(targets[mask]):
+        rows = np.flatnonzero(mask & (targets == target))
+        kept[rng.permutation(rows)[: max(1, round(share * len(rows)))]] = True
+    return kept
