@@ -53,7 +53,7 @@ def list_(modality: Modality = None, as_json: options.Json = False) -> None:
                 spec.name,
                 spec.modality,
                 _millions(spec.n_params),
-                f"{spec.gflops:.2g}",
+                f"{spec.gflops:.2g}" if spec.gflops else "unknown",
                 spec.licence or "unknown",
                 spec.pretrained_on,
             )

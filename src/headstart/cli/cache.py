@@ -9,7 +9,7 @@ import typer
 from headstart._checks import parse_size
 from headstart.cli import options
 
-app = typer.Typer(help="See and bound what is kept of earlier work.", rich_markup_mode="rich")
+app = typer.Typer(rich_markup_mode="rich")
 
 
 @app.callback(invoke_without_command=True)

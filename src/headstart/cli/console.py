@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import sys
@@ -117,9 +118,17 @@ def emit(data: str) -> None:
     sys.stdout.flush()
 
 
+class _Rich(RichConsole):
+    """Leaves a closed pipe to the caller; rich would end the process, and take stdout along when stderr is closed."""
+
+    def on_broken_pipe(self) -> None:
+        """What rich calls for it, to be overridden."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads")
+
+
 def _rich(*, stderr: bool) -> RichConsole:
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, io.TextIOWrapper):  # else a host program has replaced it
         stream.reconfigure(errors="backslashreplace" if stderr else "replace")
     width = None if stream.isatty() else _ENDLESS
-    return RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    return _Rich(file=stream, width=width, highlight=False, markup=False, emoji=False)

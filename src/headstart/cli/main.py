@@ -19,12 +19,14 @@ def main() -> int:
     """
     started = time.monotonic()
     interrupts = Interrupts()
-    interrupts.catch()
     # What libraries warn their programmers of is not the user's concern.
     if not sys.warnoptions and os.environ.get("HEADSTART_DEBUG") != "1":
         warnings.simplefilter("ignore")
     try:
+        interrupts.catch()
         code = run(sys.argv[1:], started=started)
+    except KeyboardInterrupt:  # it came while another failure was told
+        code = 130
     finally:
         interrupts.release()
     # Whoever unwinds may turn an interruption into another error, or finish what is worth finishing.

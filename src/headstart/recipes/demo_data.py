@@ -19,19 +19,30 @@ from headstart.data.images import write_png
 from headstart.errors import DataError
 
 MODULES: dict[str, str] = {
-    "code": "abc ast bdb code codeop compileall dataclasses dis doctest functools importlib inspect linecache modulefinder "
-    "pdb pkgutil py_compile pyclbr pydoc runpy symtable token tokenize trace traceback types typing unittest warnings",
+    "code": (
+        "abc ast bdb code codeop compileall dataclasses dis doctest functools importlib inspect linecache "
+        "modulefinder pdb pkgutil py_compile pyclbr pydoc runpy symtable token tokenize trace traceback types "
+        "typing unittest warnings"
+    ),
     "concurrency": "_threading_local asyncio concurrent multiprocessing queue sched signal subprocess threading",
-    "data formats": "base64 binhex chunk configparser copyreg csv dbm json netrc pickle pickletools plistlib shelve sqlite3 "
-    "tomllib wave xdrlib xml",
+    "data formats": (
+        "base64 binhex chunk configparser copyreg csv dbm json netrc pickle pickletools plistlib shelve "
+        "sqlite3 tomllib wave xdrlib xml"
+    ),
     "dates": "_pydatetime _strptime calendar datetime timeit zoneinfo",
-    "files": "_compression _pyio bz2 compression filecmp fileinput fnmatch genericpath glob gzip io lzma mimetypes ntpath os "
-    "pathlib posixpath shutil stat tarfile tempfile zipapp zipfile zipimport",
-    "network": "cgi ftplib http imaplib ipaddress nntplib poplib selectors smtplib socket socketserver ssl telnetlib urllib "
-    "webbrowser wsgiref xmlrpc",
+    "files": (
+        "_compression _pyio bz2 compression filecmp fileinput fnmatch genericpath glob gzip io lzma mimetypes "
+        "ntpath os pathlib posixpath shutil stat tarfile tempfile zipapp zipfile zipimport"
+    ),
+    "network": (
+        "cgi ftplib http imaplib ipaddress nntplib poplib selectors smtplib socket socketserver ssl telnetlib "
+        "urllib webbrowser wsgiref xmlrpc"
+    ),
     "numbers": "_pydecimal bisect colorsys fractions heapq numbers random secrets statistics",
-    "text": "argparse cmd codecs curses difflib encodings getpass gettext html locale optparse pprint quopri re reprlib shlex "
-    "string stringprep textwrap",
+    "text": (
+        "argparse cmd codecs curses difflib encodings getpass gettext html locale optparse pprint quopri re "
+        "reprlib shlex string stringprep textwrap"
+    ),
 }
 """The modules of each topic, over all versions of Python; those that are missing are passed over."""
 

@@ -127,7 +127,7 @@ def _settings(candidate: Candidate) -> dict[str, str | float | int]:
         "layers": candidate.proposal.layers,
         "width": candidate.proposal.width,
         "l2": candidate.out_of_fold.l2,
-        "scaling": "standardised, layers of equal weight",
+        "scaling": "square root of the deviation, layers of equal weight",
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from headstart.data import images
-from headstart.data.images import DamagedItem, open_image, thumbnail_uri
+from headstart.data.images import DamagedItem, open_image, thumbnail_uri, write_png
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -197,6 +197,20 @@ def test_thumbnail_is_a_small_jpeg_in_a_uri(tmp_path: Path) -> None:
     assert head == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert (image.format, image.size) == ("JPEG", (100, 50))
+
+
+@pytest.mark.parametrize(("shape", "mode"), [((4, 6), "L"), ((4, 6, 3), "RGB")])
+def test_png_keeps_every_pixel_and_the_colour_mode(tmp_path: Path, shape: tuple[int, ...], mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    write_png(tmp_path / "a.png", pixels)
+    with Image.open(tmp_path / "a.png") as image:
+        assert (image.format, image.mode) == ("PNG", mode)
+        assert np.array_equal(np.asarray(image), pixels)
+
+
+def test_png_of_something_else_than_pixels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DamagedItem, match=r"its shape is \(4, 6\) and its type float64, not .* and uint8"):
+        write_png(tmp_path / "a.png", np.zeros((4, 6)))
 
 
 def test_the_limit_is_the_one_of_pillow() -> None:

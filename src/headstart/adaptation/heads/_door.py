@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from headstart.errors import DataError, OptionError
 
+_WEAKEST, _STRONGEST = 1e-12, 1e12
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -34,7 +36,9 @@ class Prepared:
 
         With two classes the two rows of weights are opposite, and ‖w₁ − w₀‖² is twice the sum of their squares.
         """
-        return l2 / self.scale**2 * (2 if self.n_classes == 2 else 1)
+        strength = l2 / self.scale / self.scale * (2 if self.n_classes == 2 else 1)
+        # Beyond these, rows of length 1 get no weights at all, or the penalty is lost in rounding.
+        return min(max(strength, _WEAKEST), _STRONGEST)
 
 
 def prepare(

@@ -114,7 +114,7 @@ def cross_validate(
     chosen = None if strengths is None else sorted({check_l2(l2) for l2 in strengths}, reverse=True)
     if chosen is not None and not chosen:
         raise OptionError(
-            "strengths must have a number at least, but there is none", hint="Leave them out for a default."
+            "strengths must be one number or more, but there is none", hint="Leave them out for a default."
         )
     problems = Folds(items, np.searchsorted(names, folds), group(items, folds != names[:, None]), _COARSE)
     with one_thread():
@@ -171,6 +171,8 @@ def fit(
     coefficients = state.step.coefficients[0]
     weight = (coefficients @ items.features if isinstance(whole.geometry, ByItems) else coefficients) / items.scale
     bias = state.bias[0] - weight @ items.mean
+    # Probabilities do not change when all logits move together; of such heads this is the one with a mean of 0.
+    bias -= bias.mean()
     return LinearHead(weight.astype(np.float32), bias.astype(np.float32))
 
 

@@ -33,7 +33,7 @@ class OutOfFold:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Multinomial logistic regression on standardised layers, each layer with the same say.
+    """Multinomial logistic regression on softened layers (see `Scaling`), each layer with the same say.
 
     Attributes:
         parts: The layers that the head sees.

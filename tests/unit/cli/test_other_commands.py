@@ -1,0 +1,137 @@
+"""`evaluate`, `report`, `backbones`, `cache` and `demo`: what is asked below and what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reports import sample
+
+from cli.conftest import Cli, Fake
+from headstart._records import to_json
+from headstart.backbones import catalogue
+from headstart.features.namespace import Namespace
+from headstart.features.store import Store
+from headstart.reports import write_run
+
+
+def test_evaluate_prints_numbers_with_their_intervals(cli: Cli, fake: Fake) -> None:
+    asked: dict[str, Any] = {}
+    evaluation = sample.photos().evaluation
+
+    def recipe(path: str, data: str, **options: Any) -> Any:
+        asked.update(options, path=path, data=data)
+        return evaluation
+
+    fake("headstart.recipes.evaluate", evaluate=recipe)
+    result = cli("evaluate", "run", "new.csv", "--target", "kind", "--column", "text", "--device", "cpu")
+    assert (asked["path"], asked["data"], asked["target"], asked["column"]) == ("run", "new.csv", "kind", "text")
+    assert (asked["device"], asked["precision"]) == ("cpu", "auto")
+    assert f"{100 * evaluation.accuracy.value:.1f}\u202f% (" in result.out
+    assert "of 370 items right" in result.out
+    assert "log loss  0.421 (0.360–0.482) nats, lower is better" in result.out
+    assert cli("evaluate", "run", "new.csv", "--json").out == to_json(evaluation) + "\n"
+
+
+@pytest.mark.parametrize("place", ["run", "run/run.json"])
+def test_report_writes_the_page_again_beside_the_record(cli: Cli, tmp_path: Path, place: str) -> None:
+    run = sample.perfect_and_tiny()
+    write_run(run, tmp_path / "run")
+    result = cli("report", place)
+    assert result.out == "The report is in run/report.html\n"
+    assert "<html" in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert cli("report", place, "--json").out == to_json(run) + "\n"
+
+
+def test_report_of_a_folder_without_a_run_is_a_mistake(cli: Cli) -> None:
+    result = cli("report", "nowhere")
+    assert result.code == 2
+    assert result.err.startswith("error: a run is a folder with a run.json, but 'nowhere' cannot be read")
+
+
+@pytest.mark.parametrize("arguments", [["backbones"], ["backbones", "list"]])
+def test_the_catalogue_is_listed_one_line_a_backbone(cli: Cli, arguments: list[str]) -> None:
+    lines = cli(*arguments).out.splitlines()
+    assert len(lines) == len(catalogue()) + 2
+    assert [line.split()[0] for line in lines[1:-1]] == list(catalogue())
+
+
+def test_the_catalogue_can_be_narrowed_and_read_by_programs(cli: Cli) -> None:
+    listed = json.loads(cli("backbones", "list", "--modality", "text", "--json").out)
+    assert [each["name"] for each in listed] == [s.name for s in catalogue().values() if s.modality == "text"]
+
+
+def test_a_backbone_is_shown_with_its_identity_and_licence(cli: Cli) -> None:
+    spec = catalogue()["efficientnet_lite0"]
+    shown = cli("backbones", "show", spec.name).out
+    for fact in (
+        spec.source.sha256,
+        "Apache-2.0",
+        "224 × 224 pixels",
+        "3.4 M parameters",
+        "tf_efficientnet_lite0.in1k",
+    ):
+        assert fact in shown
+    assert cli("backbones", "show", spec.name, "--json").out == to_json(spec) + "\n"
+    assert "texts, up to" in cli("backbones", "show", "all_minilm_l6_v2").out
+
+
+def test_pull_of_an_unknown_backbone_is_a_mistake(cli: Cli) -> None:
+    result = cli("backbones", "pull", "efficientnet_lite9")
+    assert result.code == 2
+    assert "hint: Did you mean 'efficientnet_lite" in result.err
+
+
+def test_pull_says_where_the_weights_are(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import headstart.backbones
+
+    spec = catalogue()["efficientnet_lite0"]
+
+    def resolve(name: str, home: Path) -> Any:
+        assert (name, home) == ("efficientnet_lite0", tmp_path / "home")
+        return headstart.backbones.Local(spec, home / "backbones/x", {})
+
+    monkeypatch.setattr(headstart.backbones, "resolve", resolve)
+    result = cli("backbones", "pull", "efficientnet_lite0")
+    assert result.err == f"efficientnet_lite0 is verified and in {tmp_path / 'home/backbones/x'}\n"
+    assert result.out.startswith("efficientnet_lite0\n")
+
+
+def fill_store(home: Path) -> None:
+    space = Namespace("0" * 64, {}, (("last/1", 250),), "float32", backbone="tiny")
+    with Store.open(home) as store, store.writer(space) as writer:
+        writer.append([f"{row:064x}" for row in range(40)], np.ones((40, 250), np.float32))
+
+
+@pytest.mark.parametrize("arguments", [["cache"], ["cache", "info"]])
+def test_the_store_says_what_it_holds(cli: Cli, tmp_path: Path, arguments: list[str]) -> None:
+    fill_store(tmp_path / "home")
+    result = cli(*arguments)
+    assert str(tmp_path / "home/features") in result.out
+    assert "of at most 20 GB" in result.out
+    assert result.out.splitlines()[-1].split()[:4] == ["tiny", "plain", "float32", "40"]
+    assert json.loads(cli("cache", "info", "--json").out)["namespaces"][0]["n_rows"] == 40
+
+
+def test_pruning_says_what_it_removed(cli: Cli, tmp_path: Path) -> None:
+    fill_store(tmp_path / "home")
+    assert cli("cache", "prune").out.startswith("0 rows were removed and 0 B freed; 40")
+    assert cli("cache", "prune", "--max-size", "2GB", "--backbone", "tiny").out.startswith("0 rows were removed")
+    assert json.loads(cli("cache", "prune", "--backbone", "tiny", "--json").out)["n_rows"] == 40
+
+
+def test_demo_closes_with_its_words_or_its_records(cli: Cli, fake: Fake, tmp_path: Path) -> None:
+    runs = (sample.photos(), sample.texts())
+    asked: dict[str, Any] = {}
+
+    def recipe(folder: Path, **options: Any) -> Any:
+        asked.update(options, folder=folder)
+        return runs
+
+    fake("headstart.recipes.demo", demo=recipe, closing_words=lambda done: f"{len(done)} acts [of] two")
+    assert cli("demo", "--out", "there", "--budget", "30s").out == "2 acts [of] two\n"
+    assert (asked["folder"], asked["budget_s"]) == (Path("there"), 30.0)
+    assert json.loads(cli("demo", "--json").out) == json.loads(to_json(runs))
