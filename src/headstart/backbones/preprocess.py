@@ -12,29 +12,29 @@ from headstart.backbones.spec import ImageInput
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+RULES = 2
+"""Part of the identity of features: goes up when the same file and the same `ImageInput` give other pixels."""
+
 _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}  # the values of PIL.Image.Resampling
+_MAX_ASPECT = 16
+_USUAL_DECODED_PX = 320
 
 
 def prepare_image(image: Image, wanted: ImageInput) -> UInt8[np.ndarray, "height width 3"]:
-    """Resize the shorter side, then crop the centre, as timm's and torchvision's evaluation transforms do.
+    """Resize, then crop the centre, as timm's and torchvision's evaluation transforms do.
 
     Normalisation is left to the backbone, which does it on its own device; until then a pixel costs one byte.
 
     Args:
-        image: An RGB image.
+        image: An RGB image. Of one that is more than 16 times as long as wide only the middle is looked at.
         wanted: The preprocessing of the backbone.
 
     Returns:
         A square of `wanted.size_px` pixels a side.
     """
     size = wanted.size_px
-    shorter = int(size / wanted.crop)
-    width, height = image.size
-    # torchvision.transforms.functional.resize truncates the longer side; equal results need the same rule.
-    if width <= height:
-        target = (shorter, max(shorter, int(shorter * height / width)))
-    else:
-        target = (max(shorter, int(shorter * width / height)), shorter)
+    image = _without_far_ends(image)
+    target = _target(image.size, wanted)
     if target != image.size:
         image = image.resize(target, _RESAMPLING[wanted.interpolation])
     left, top = round((target[0] - size) / 2.0), round((target[1] - size) / 2.0)
@@ -42,5 +42,37 @@ def prepare_image(image: Image, wanted: ImageInput) -> UInt8[np.ndarray, "height
 
 
 def resized_px(wanted: ImageInput) -> int:
-    """Length in pixels of the shorter side after resizing: what a decoder must deliver at least."""
+    """Length in pixels of the shorter side after resizing."""
     return int(wanted.size_px / wanted.crop)
+
+
+def decoded_px(wanted: ImageInput) -> int:
+    """What the shorter side of a decoded image must be good for, in pixels.
+
+    A decoder may shrink a large JPEG by this number, and then the pixels depend on it. It is one number for all usual
+    sizes, so that one decoding serves several backbones, and the company in which a backbone is computed does not
+    change its features.
+    """
+    return max(_USUAL_DECODED_PX, resized_px(wanted))
+
+
+def _target(size: tuple[int, int], wanted: ImageInput) -> tuple[int, int]:
+    shorter = resized_px(wanted)
+    if wanted.crop_mode == "squash":
+        return shorter, shorter
+    width, height = size
+    # torchvision.transforms.functional.resize truncates the longer side; equal results need the same rule.
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def _without_far_ends(image: Image) -> Image:
+    """A line of 2 × 60,000 pixels would need gigabytes once its shorter side is enlarged, for ends that are cut off."""
+    width, height = image.size
+    longest = _MAX_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    keep_width, keep_height = min(width, longest), min(height, longest)
+    left, top = (width - keep_width) // 2, (height - keep_height) // 2
+    return image.crop((left, top, left + keep_width, top + keep_height))

@@ -7,6 +7,7 @@ from typing import Literal
 
 Origin = Literal["package", "hub", "folder", "builtin"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+CropMode = Literal["center", "squash"]
 Pooling = Literal["mean", "cls"]
 
 
@@ -47,7 +48,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """The preprocessing that belongs to weights for images: resize the shorter side, crop the centre, normalise.
+    """The preprocessing that belongs to weights for images: resize, crop the centre, normalise.
 
     Attributes:
         size_px: Height and width of the square that the network sees.
@@ -55,6 +56,8 @@ class ImageInput:
         interpolation: How pixels are resampled; always antialiased.
         mean: Per-channel mean to subtract, of values scaled to 0–1.
         std: Per-channel standard deviation to divide by.
+        crop_mode: `center` resizes the shorter side and keeps the shape of things; `squash` resizes both sides to the
+            same length and keeps all of the picture.
     """
 
     size_px: int
@@ -62,6 +65,7 @@ class ImageInput:
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    crop_mode: CropMode = "center"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,6 @@ class DamagedItem(DataError):  # noqa: N818 - the word that users know is item
         self.name = name
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[DamagedItem], tuple[str, str]]:
-        # Worker processes send their errors back pickled, and the default would pass the message as the name.
-        return type(self), (self.name, self.reason)
-
 
 def open_image(value: Path | np.ndarray | bytes, *, at_least_px: int | None = None) -> Image.Image:
     """The pixels of an image as RGB, upright.

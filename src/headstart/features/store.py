@@ -5,7 +5,6 @@ Rows lie in append-only shards, `features/shards/*.rows`; `features/index.sqlite
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from headstart._checks import did_you_mean
+from headstart._home import default_home
 from headstart.errors import OptionError, StoreError
 from headstart.features._checks import check_speed
 from headstart.features._database import Database, open_database
@@ -30,15 +30,9 @@ from headstart.features._writer import Writer
 from headstart.features.namespace import Namespace
 from headstart.features.records import PruneResult, StoreInfo
 
-__all__ = ["DEFAULT_MAX_BYTES", "Store", "default_home"]
+__all__ = ["DEFAULT_MAX_BYTES", "Store"]
 
 DEFAULT_MAX_BYTES = 20 * 10**9
-
-
-def default_home() -> Path:
-    """Where headstart keeps what it can compute or fetch again: `$HEADSTART_HOME`, else `~/.cache/headstart`."""
-    named = os.environ.get("HEADSTART_HOME")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "headstart"
 
 
 class Store:

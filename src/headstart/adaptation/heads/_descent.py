@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from headstart.adaptation.heads._geometry import Geometry, Step
 from headstart.adaptation.heads._line_search import LONGEST, Line, search, softmax
@@ -47,12 +47,15 @@ class Problems:
         """The weight of each class in each problem."""
         return np.stack([np.bincount(self.targets, weights=row, minlength=self.n_classes) for row in self.weights])
 
-    @property
-    def free(self) -> Bool[np.ndarray, "problems classes"]:
-        """Which biases may move: not that of a class without rows, which would go to minus infinity."""
+    def without_shift(self, bias: Float[np.ndarray, "problems classes"]) -> Float[np.ndarray, "problems classes"]:
+        """A change of the biases that leaves classes without rows alone, and the others' mean.
+
+        Free of that, the bias of such a class would go to minus infinity, or the others' together to plus infinity.
+        """
         present = self.counts > 0
-        free: np.ndarray = present & (present.sum(axis=1, keepdims=True) > 1)
-        return free
+        mean = (bias * present).sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True)
+        change: np.ndarray = np.where(present, bias - mean, 0.0).astype(bias.dtype)
+        return change
 
     def own(self, values: Float[np.ndarray, "problems classes rows"]) -> Float[np.ndarray, "problems rows"]:
         """Each row's value for its target."""
@@ -168,7 +171,7 @@ def _gradient(
     residuals = probabilities.copy()
     residuals[:, problems.targets, np.arange(len(problems.targets))] -= 1
     residuals *= problems.weights[:, None, :]
-    return _Gradient(geometry.gradient(residuals, state.step.coefficients, l2), residuals.sum(axis=2) * problems.free)
+    return _Gradient(geometry.gradient(residuals, state.step.coefficients, l2), residuals.sum(axis=2))
 
 
 def _newton(
@@ -180,10 +183,11 @@ def _newton(
     curvature = max(average, _LEAST_CURVATURE)
     solve = geometry.factor(curvature, l2)
     floor = 0.1 * curvature * problems.totals[:, None]
-    bias_scale = (problems.free / np.maximum(per_class, floor)).astype(probabilities.dtype)
+    bias_scale = (1 / np.maximum(per_class, floor)).astype(probabilities.dtype)
 
     def newton_step(gradient: _Gradient) -> State:
-        return State(solve(-gradient.weights), -gradient.bias * bias_scale)
+        bias = problems.without_shift(bias_scale * problems.without_shift(-gradient.bias))
+        return State(solve(-gradient.weights), bias)
 
     return newton_step
 

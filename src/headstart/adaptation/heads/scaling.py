@@ -82,7 +82,6 @@ class Scaling:
         deviation = seen.std(axis=0, dtype=np.float64)
         varies = deviation > _CONSTANT * np.abs(seen).max(axis=0)
         scale = np.where(varies, deviation, 1.0) ** _POWER[kind]
-        scale[~varies] = 1.0
         left = np.where(varies, deviation / scale, 0.0)
         for columns in np.split(np.arange(features.shape[1]), np.cumsum(widths)[:-1]):
             length = float(np.sqrt(np.square(left[columns]).sum() * len(widths)))

@@ -203,10 +203,13 @@ def test_two_items_and_two_folds_are_enough():
     assert head.logits(features).argmax(axis=1).tolist() == [0, 1]
 
 
-def test_a_class_without_items_is_unlikely_but_possible():
-    features, targets = clusters(60, 5, 2)
-    probabilities = softmax(fit(features, targets, l2=0.1, n_classes=3).logits(features), axis=1)
-    assert 0 < probabilities[:, 2].mean() < 0.05
+@pytest.mark.parametrize("n_present", [1, 2])
+def test_a_class_without_items_counts_half_an_item(n_present):
+    features, targets = clusters(60, 5, n_present)
+    probabilities = softmax(fit(features, targets, l2=1e9, n_classes=3).logits(features), axis=1)
+    np.testing.assert_allclose(probabilities[:, 2], 0.5 / 61.5, rtol=1e-3)
+    penalised = softmax(fit(features, targets, l2=0.1, n_classes=3).logits(features), axis=1)
+    assert 1e-4 < penalised[:, 2].mean() < 0.5 / 61.5
 
 
 @pytest.mark.parametrize(

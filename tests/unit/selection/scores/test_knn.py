@@ -57,6 +57,14 @@ def test_an_item_does_not_vote_for_itself():
     assert knn_accuracy(features, np.array([0, 1, 1, 0]), k=1) == 0.0
 
 
+def test_neighbours_that_differ_by_rounding_are_equally_near():
+    angles = np.array([0, 0.1, -0.1 - 1e-5, -0.1 - 1e-5])
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    features = np.concatenate([around, -around])  # centred already
+    targets = np.array([1, 0, 1, 1, 2, 2, 2, 2])
+    assert knn_right(features, targets, k=1)[0]  # two votes to one, though the one is nearer by 1e-6
+
+
 def test_classes_may_be_missing_and_features_constant():
     features, _ = noisy(20, 5)
     assert 0 <= knn_accuracy(features, np.where(np.arange(20) < 10, 0, 7)) <= 1
