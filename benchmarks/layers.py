@@ -3,9 +3,9 @@
     python benchmarks/layers.py [FOLDER]...
 
 Each FOLDER is a data set with a test of its own. Without any, the handwritten digits of scikit-learn (10 labels a
-class), and the sets in ../shared/data/images where they are present. The penalty is chosen out-of-fold for each column by
-itself; no column is chosen by the test. One pass through `efficientnet_lite0` gives all layers, so the columns differ in
-nothing else.
+class), and the sets in ../shared/data/images where they are present. The penalty is chosen out-of-fold for each column
+by itself, and nothing is chosen by the test. One pass through `efficientnet_lite0` gives all layers: the columns differ
+in nothing else.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class Silent:
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Task]:
         """A task that nobody sees."""
+        del title, total
         yield _SilentTask()
 
 

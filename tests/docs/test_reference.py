@@ -16,4 +16,5 @@ def test_reference_of_run_json_is_up_to_date() -> None:
     spec.loader.exec_module(module)
     page = module.page()
     assert page.count("\n## ") >= 15  # a record that is not reached would shorten the page silently
-    assert (ROOT / "docs" / "reference" / "run.md").read_text(encoding="utf-8") == page, "run: python scripts/reference.py"
+    written = (ROOT / "docs" / "reference" / "run.md").read_text(encoding="utf-8")
+    assert written == page, "run: python scripts/reference.py"

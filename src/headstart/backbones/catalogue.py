@@ -29,7 +29,5 @@ def starters(modality: str) -> tuple[BackboneSpec, ...]:
     Args:
         modality: `image` or `text`.
     """
-    packaged = [
-        spec for spec in catalogue().values() if spec.modality == modality and spec.source.origin == "package"
-    ]
+    packaged = [spec for spec in catalogue().values() if spec.modality == modality and spec.source.origin == "package"]
     return tuple(sorted(packaged, key=lambda spec: spec.gflops))

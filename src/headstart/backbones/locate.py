@@ -7,9 +7,11 @@ import importlib.util
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
+from urllib.request import getproxies, proxy_bypass
 
 from headstart.backbones.spec import Source
 from headstart.errors import BackboneError, OfflineError
@@ -41,15 +43,24 @@ def package_folder(source: Source) -> Path:
 
 
 def _hub_is_reachable() -> bool:
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return True
+    """Whether a connection to the hub, or to the proxy in front of it, opens within seconds."""
     endpoint = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
-    try:
-        with socket.create_connection((endpoint.hostname or "", port), timeout=_PROBE_TIMEOUT_S):
-            return True
-    except OSError:
-        return False
+    proxies = getproxies()
+    proxy = proxies.get(endpoint.scheme) or proxies.get("all")
+    if proxy and not proxy_bypass(endpoint.hostname or ""):
+        endpoint = urlparse(proxy if "//" in proxy else f"http://{proxy}")
+    answers: list[bool] = []
+
+    def probe() -> None:
+        port = endpoint.port or (443 if endpoint.scheme == "https" else 80)
+        with contextlib.suppress(OSError), socket.create_connection((endpoint.hostname or "", port), _PROBE_TIMEOUT_S):
+            answers.append(True)
+
+    # In a thread, because looking up a name has no timeout and may take half a minute.
+    thread = threading.Thread(target=probe, name="probe", daemon=True)
+    thread.start()
+    thread.join(_PROBE_TIMEOUT_S)
+    return bool(answers)
 
 
 @contextlib.contextmanager
@@ -70,36 +81,43 @@ def hub_folder(repository: str) -> tuple[Path, str]:
 
     Raises:
         OfflineError: If the files are not in the hub's cache and there is no network.
-        BackboneError: If the repository does not exist, or has no weights as safetensors.
+        BackboneError: If the repository does not exist, cannot be read, or has no weights as safetensors.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    offline = os.environ.get("HF_HUB_OFFLINE", "") in {"1", "true", "True"} or not _hub_is_reachable()
+    offline = constants.is_offline_mode() or not _hub_is_reachable()
     try:
         with _progress_on_stderr():
             folder = Path(snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=offline))
-    except (LocalEntryNotFoundError, OSError) as error:
-        if offline or isinstance(error, LocalEntryNotFoundError):
-            raise OfflineError(
-                f"{repository!r} must be fetched from the Hugging Face hub, and the hub cannot be reached",
-                hint="Connect to a network, name a local folder, or leave --backbone out to use the starters.",
-            ) from error
-        if isinstance(error, HfHubHTTPError):
-            raise BackboneError(
-                f"the Hugging Face hub does not give out {repository!r} ({error.__class__.__name__})",
-                hint="Check the name, and log in with `hf auth login` if the repository is private.",
-            ) from error
-        raise
-    missing = [name for name in _REQUIRED if not (folder / name).exists()]
-    if missing:
-        if offline:
-            raise OfflineError(
-                f"the hub's cache has {repository!r} without {', '.join(missing)}, and the hub cannot be reached",
-                hint="Connect to a network and try again.",
-            )
+    except HFValidationError as error:
         raise BackboneError(
-            f"{repository!r} lacks {', '.join(missing)}; only weights as safetensors are loaded, never pickles",
+            f"{repository!r} is no name of a Hugging Face repository", hint="Write hf/OWNER/NAME or timm/NAME."
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise OfflineError(
+            f"{repository!r} must be fetched from the Hugging Face hub, and the hub cannot be reached",
+            hint="Connect to a network, name a local folder, or leave --backbone out to use the starters.",
+        ) from error
+    except HfHubHTTPError as error:
+        raise BackboneError(
+            f"the Hugging Face hub does not give out {repository!r} ({error.__class__.__name__})",
+            hint="Check the name, and log in with `hf auth login` if the repository is private.",
+        ) from error
+    except OSError as error:
+        raise BackboneError(
+            f"{repository!r} cannot be fetched from the Hugging Face hub: {error.strerror or error}",
+            hint="Check the network and the room on the disk that HF_HOME is on.",
+        ) from error
+    missing = [name for name in _REQUIRED if not (folder / name).exists()]
+    if missing and offline:
+        raise OfflineError(
+            f"the hub's cache has {repository!r} without {' and '.join(missing)}, and the hub cannot be reached",
+            hint="Connect to a network and try again.",
+        )
+    if missing:
+        raise BackboneError(
+            f"{repository!r} lacks {' and '.join(missing)}; only weights as safetensors are loaded, never pickles",
             hint="Choose a repository or revision with a model.safetensors file.",
         )
     return folder, folder.name

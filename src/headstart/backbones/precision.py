@@ -15,6 +15,8 @@ from headstart.errors import OptionError
 Precision = Literal["bfloat16", "float32"]
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 with AVX512-BF16 or AMX; Arm with the BF16 extension
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+_DRIVERS = ("/proc/driver/nvidia", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, and either within Windows' Linux
 
 
 @functools.cache
@@ -27,6 +29,12 @@ def cpu_has_bfloat16() -> bool:
     return flags is not None and bool(_BFLOAT16_FLAGS & set(flags[1].split()))
 
 
+def _gpu_has_bfloat16() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 def pick_device(device: str = "auto") -> str:
     """The device that `auto` stands for, or the given one after a check.
 
@@ -36,21 +44,21 @@ def pick_device(device: str = "auto") -> str:
     Raises:
         OptionError: If the device is unknown or not there.
     """
-    kind = device.split(":")[0]
-    if kind not in {"auto", "cpu", "cuda", "mps"}:
+    kind, _, number = device.partition(":")
+    if kind not in _DEVICES or not (device in _DEVICES or (kind == "cuda" and number.isdecimal())):
         raise OptionError(
-            f"the device must be auto, cpu, cuda or mps, but got {device!r}",
-            hint=did_you_mean(device, ["auto", "cpu", "cuda", "mps"]),
+            f"the device must be auto, cpu, cuda, cuda:NUMBER or mps, but got {device!r}",
+            hint=did_you_mean(device, _DEVICES),
         )
     if kind == "cpu":
         return "cpu"
     # Asking torch costs seconds, so `auto` asks only where the operating system shows a driver.
-    may_have_gpu = Path("/proc/driver/nvidia").exists() or platform.system() in {"Darwin", "Windows"}
+    may_have_gpu = platform.system() in {"Darwin", "Windows"} or any(Path(file).exists() for file in _DRIVERS)
     if kind == "auto" and (not may_have_gpu or os.environ.get("CUDA_VISIBLE_DEVICES") == ""):
         return "cpu"
     import torch
 
-    if kind in {"auto", "cuda"} and torch.cuda.is_available():
+    if kind in {"auto", "cuda"} and torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count():
         return "cuda" if kind == "auto" else device
     if kind in {"auto", "mps"} and torch.backends.mps.is_available():
         return "mps"
@@ -70,7 +78,7 @@ def pick_precision(precision: str, device: str) -> Precision:
         OptionError: If the precision is unknown.
     """
     if precision == "auto":
-        fast = device.startswith("cuda") or (device == "cpu" and cpu_has_bfloat16())
+        fast = _gpu_has_bfloat16() if device.startswith("cuda") else device == "cpu" and cpu_has_bfloat16()
         return "bfloat16" if fast else "float32"
     if precision == "bfloat16":
         return "bfloat16"

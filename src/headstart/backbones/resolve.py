@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from headstart._checks import did_you_mean
 from headstart._fingerprint import fingerprint, sha256_file
@@ -15,10 +20,17 @@ from headstart._records import from_json, to_json
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.catalogue import catalogue
 from headstart.backbones.loaders import loader
-from headstart.backbones.locate import hub_folder, package_folder
+from headstart.backbones.locate import HUB_FILES, hub_folder, package_folder
 from headstart.backbones.precision import Precision
+from headstart.backbones.preprocess import RULES
 from headstart.backbones.spec import BackboneSpec, Source
 from headstart.errors import BackboneError
+
+SPEC = "spec.json"
+WEIGHTS = "model.safetensors"
+_NEW_SPEC = ".new-spec-"
+_SCRATCH = ".importing-"
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +39,8 @@ class Local:
 
     Attributes:
         spec: What it is.
-        folder: Holds `spec.json`, `model.safetensors` and, for texts, `config.json` and `tokenizer.json`.
+        folder: Holds `spec.json`, `model.safetensors`, for texts `config.json` and `tokenizer.json`, and for images
+            `config.json` where the network is built with arguments of its own.
         sha256: Of each file in the folder but `spec.json`.
     """
 
@@ -40,22 +53,22 @@ def resolve(name: str, home: Path) -> Local:
     """Find, verify and, where needed, fetch a backbone.
 
     Args:
-        name: A catalogued name, `timm/ARCHITECTURE.TAG`, `hf/OWNER/NAME`, or a local folder in either layout.
+        name: A catalogued name, `timm/ARCHITECTURE.TAG`, `hf/OWNER/NAME`, or a local folder in timm's or transformers'
+            own layout.
         home: headstart's home; imported weights are kept below it.
 
     Raises:
-        BackboneError: If the name is unknown, or the weights are missing, changed or unfit.
+        BackboneError: If the name is unknown, the weights are missing, changed or unfit, or the home cannot be written.
         OfflineError: If it would have to be fetched, and there is no network.
     """
     known = catalogue()
     if name in known:
-        spec = known[name]
-        return _imported(spec, home) or _import(spec, package_folder(spec.source), home)
+        return _from_package(known[name], home)
     if re.fullmatch(r"timm/[\w.\-]+", name):
-        return _from_hub(name, _with_tag(name), "timm", home)
+        return _from_hub(name, name if "." in name else _default_of_timm(name), "timm", home)
     if re.fullmatch(r"hf/[\w.\-]+(/[\w.\-]+)?", name):
         return _from_hub(name, name.removeprefix("hf/"), "transformers", home)
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser raises where there is no such user
     if folder.is_dir():
         return _from_folder(folder.resolve(), f"local/{folder.resolve().name}", home)
     raise BackboneError(
@@ -64,20 +77,24 @@ def resolve(name: str, home: Path) -> Local:
     )
 
 
-def _with_tag(name: str) -> str:
+def _default_of_timm(name: str) -> str:
     """`timm/resnet50` stands for timm's default weights of that architecture."""
-    if "." in name:
-        return name
-    import timm
+    from headstart.backbones.loaders.timm_images import hub_repository
 
-    architecture = name.removeprefix("timm/")
-    facts = timm.get_pretrained_cfg(architecture, allow_unregistered=True) if timm.is_model(architecture) else None
-    if facts is None:
-        raise BackboneError(
-            f"timm {timm.__version__} has no architecture {architecture!r}",
-            hint=did_you_mean(architecture, timm.list_models()),
-        )
-    return str(facts.hf_hub_id or name)
+    return hub_repository(name.removeprefix("timm/"))
+
+
+def _from_package(spec: BackboneSpec, home: Path) -> Local:
+    folder = _folder_of(spec.name, spec.source.sha256, home)
+    if not (folder / SPEC).exists():
+        return _import(spec, package_folder(spec.source), folder)
+    local = open_local(folder)
+    if local.spec != spec:
+        # The catalogue has learnt new facts, such as other layers, since the weights were imported.
+        with _writing(folder):
+            write_local(spec, folder)
+        local = replace(local, spec=spec)
+    return local
 
 
 def _from_hub(name: str, repository: str, library: str, home: Path) -> Local:
@@ -87,66 +104,86 @@ def _from_hub(name: str, repository: str, library: str, home: Path) -> Local:
 
 
 def _from_folder(folder: Path, name: str, home: Path) -> Local:
-    if not (folder / "config.json").exists() or not (folder / "model.safetensors").exists():
+    if not (folder / "config.json").exists() or not (folder / WEIGHTS).exists():
         raise BackboneError(
-            f"the folder {str(folder)!r} is no backbone: it must hold config.json and model.safetensors",
+            f"the folder {str(folder)!r} is no backbone: it must hold config.json and {WEIGHTS}",
             hint="Save it with model.save_pretrained(folder), or timm.models.save_for_hf(model, folder).",
         )
-    library = "timm" if '"architecture"' in (folder / "config.json").read_text(encoding="utf-8") else "transformers"
+    config = (folder / "config.json").read_text(encoding="utf-8", errors="replace")
+    library = "timm" if '"architecture"' in config else "transformers"
     return _describe_and_import(folder, name, Source(origin="folder", location=str(folder)), library, home)
 
 
 def _describe_and_import(folder: Path, name: str, source: Source, library: str, home: Path) -> Local:
-    source = replace(source, file="model.safetensors", sha256=sha256_file(folder / "model.safetensors"))
-    known = _folder_of(name, source.sha256, home)
-    if (known / "spec.json").exists():
+    """Import once for each content of the files, whatever the folder is called and whoever changed it since."""
+    hashes = {file: sha256_file(folder / file) for file in HUB_FILES if (folder / file).exists()}
+    known = _folder_of(name, fingerprint(hashes), home)
+    if (known / SPEC).exists():
         return open_local(known)
-    return _import(loader(library).describe(folder, name, source), folder, home)
+    source = replace(source, file=WEIGHTS, sha256=hashes[WEIGHTS])
+    return _import(loader(library).describe(folder, name, source), folder, known)
 
 
-def _folder_of(name: str, sha256: str, home: Path) -> Path:
-    return home / "backbones" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '--', name)}-{sha256[:12]}"
+def _folder_of(name: str, digest: str, home: Path) -> Path:
+    return home / "backbones" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '--', name)}-{digest[:12]}"
 
 
-def _imported(spec: BackboneSpec, home: Path) -> Local | None:
-    folder = _folder_of(spec.name, spec.source.sha256, home)
-    if not (folder / "spec.json").exists():
-        return None
-    local = open_local(folder)
-    # The catalogue may have learnt new facts, such as other layers, since the weights were imported.
-    return replace(local, spec=spec)
-
-
-def _import(spec: BackboneSpec, source_folder: Path, home: Path) -> Local:
+def _import(spec: BackboneSpec, source_folder: Path, folder: Path) -> Local:
     """Verify the original weights and write them in headstart's own layout; visible only when complete."""
-    weights = source_folder / spec.source.file
+    _verify_original(spec, source_folder / spec.source.file)
+    with _writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder.parent)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_SCRATCH) as scratch:
+            partial = Path(scratch) / "backbone"
+            partial.mkdir()
+            loader(spec.loader).import_weights(spec, source_folder, partial)
+            write_local(spec, partial)
+            try:
+                partial.replace(folder)
+            except OSError:
+                # Another process was faster, or somebody removed files.
+                if not (folder / SPEC).exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+                    partial.replace(folder)
+    return open_local(folder)
+
+
+def _verify_original(spec: BackboneSpec, weights: Path) -> None:
+    again = f"Install version {spec.source.revision} of {spec.source.location!r} again."
     if not weights.exists():
         raise BackboneError(
             f"the weights of {spec.name!r} are not where they should be: {spec.source.file!r} in "
             f"{spec.source.location!r} is missing",
-            hint=f"Install version {spec.source.revision} of {spec.source.location!r} again.",
+            hint=again,
         )
     found = sha256_file(weights)
     if found != spec.source.sha256:
         raise BackboneError(
             f"the weights of {spec.name!r} are not the ones of the catalogue: sha256 must be "
             f"{spec.source.sha256[:16]}…, but is {found[:16]}…",
-            hint=f"Install version {spec.source.revision} of {spec.source.location!r} again.",
+            hint=again,
         )
-    folder = _folder_of(spec.name, spec.source.sha256, home)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".importing-") as scratch:
-        partial = Path(scratch) / "backbone"
-        partial.mkdir()
-        loader(spec.loader).import_weights(spec, source_folder, partial)
-        write_local(spec, partial)
-        try:
-            os.replace(partial, folder)
-        except OSError:  # another process was faster
-            if not (folder / "spec.json").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(partial, folder)
-    return open_local(folder)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """A killed import leaves its scratch folder; one that is a day old belongs to nobody."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - scratch.stat().st_mtime > _DAY_S:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BackboneError(
+            f"the backbone cannot be kept in {str(folder)!r}: {reason}",
+            hint="Make room, or set HEADSTART_HOME to a folder that can be written to.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +193,13 @@ class _LocalRecord:
 
 
 def write_local(spec: BackboneSpec, folder: Path) -> None:
-    """Write `spec.json` for a folder whose other files are complete."""
-    hashes = {file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.name != "spec.json"}
-    (folder / "spec.json").write_text(to_json(_LocalRecord(spec, hashes)), encoding="utf-8")
+    """Write `spec.json` for a folder whose other files are complete; an older one is replaced in one step."""
+    files = sorted(file for file in folder.iterdir() if file.name != SPEC and not file.name.startswith(_NEW_SPEC))
+    record = _LocalRecord(spec, {file.name: sha256_file(file) for file in files})
+    # Bundles may share the older file by a hard link, so it is replaced and never written into.
+    new = folder / f"{_NEW_SPEC}{os.getpid()}"
+    new.write_text(to_json(record), encoding="utf-8")
+    new.replace(folder / SPEC)
 
 
 def open_local(folder: Path) -> Local:
@@ -184,7 +225,7 @@ def open_verified(folder: Path) -> Local:
         BackboneError: If `spec.json` is missing or damaged.
     """
     try:
-        record = from_json((folder / "spec.json").read_bytes(), _LocalRecord)
+        record = from_json((folder / SPEC).read_bytes(), _LocalRecord)
     except (OSError, ValueError) as error:
         raise BackboneError(
             f"the backbone in {folder.name!r} has no readable spec.json", hint="Remove the folder and try again."
@@ -205,11 +246,9 @@ def load(local: Local, *, device: str = "cpu", precision: Precision = "float32")
 
 def preprocessing_of(local: Local) -> dict[str, object]:
     """What happens to an item before the network, as JSON: part of the identity of features."""
-    tokenizer = local.sha256.get("tokenizer.json", "")
-    spec = local.spec
-    return {"image": to_json(spec.image, indent=0), "text": to_json(spec.text, indent=0), "tokenizer": tokenizer}
-
-
-def identity(local: Local) -> str:
-    """A short hash of weights and preprocessing."""
-    return fingerprint([local.spec.source.sha256, preprocessing_of(local)])[:16]
+    return {
+        "image": to_json(local.spec.image, indent=0),
+        "text": to_json(local.spec.text, indent=0),
+        "tokenizer": local.sha256.get("tokenizer.json", ""),
+        "rules": RULES,
+    }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from headstart.adaptation.predictor import Part
 from headstart.backbones import Precision
+from headstart.data.dataset import Modality
 
 SCHEMA = "headstart.bundle/1"
 MANIFEST = "manifest.json"
 HEAD = "head.safetensors"
 CARD = "README.md"
 BACKBONES = "backbones"
+SPEC = "spec.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +27,16 @@ class Manifest:
         classes: Class names, in the order of every answer.
         parts: The blocks of features that the head sees, in order.
         backbones: For each backbone by name, its folder in the bundle.
-        temperature: What logits are divided by.
+        temperature: What logits are divided by, above 0.
         precision: What the networks computed in when the head was fitted.
         version: The version of headstart that wrote it.
         created: Local time in ISO 8601.
-        files: The sha256 of every other file, by its path in the bundle.
+        files: The sha256 of every other file, by its path in the bundle, with forward slashes.
         schema: The version of this format.
     """
 
-    modality: str
-    task: str
+    modality: Modality
+    task: Literal["classification"]
     classes: tuple[str, ...]
     parts: tuple[Part, ...]
     backbones: dict[str, str]

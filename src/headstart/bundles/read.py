@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from headstart._fingerprint import sha256_file
 from headstart._records import from_json
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones import Local
 from headstart.backbones.resolve import open_verified
-from headstart.bundles.manifest import HEAD, MANIFEST, SCHEMA, Manifest
-from headstart.errors import BundleError
+from headstart.bundles.manifest import HEAD, MANIFEST, SCHEMA, SPEC, Manifest
+from headstart.errors import BackboneError, BundleError
+
+_AGAIN = "Copy the bundle again, or fit again."
+_FAMILY = SCHEMA.partition("/")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,28 +51,25 @@ def open_bundle(path: str | Path) -> Bundle:
         path: The folder of a bundle or of a run.
 
     Raises:
-        BundleError: If there is none, a file is missing or was changed, or its schema is from a newer version.
+        BundleError: If there is none, a file is missing, was changed or is not one that was written, its parts do not
+            fit together, or its schema is from a newer version.
     """
-    given = Path(path)
-    folder = given / "bundle" if (given / "bundle" / MANIFEST).exists() else given
-    if not (folder / MANIFEST).exists():
-        what = "is no folder" if not given.is_dir() else f"has no {MANIFEST}"
-        raise BundleError(
-            f"{str(path)!r} is no bundle and no run: it {what}",
-            hint="Give the folder that `headstart fit` wrote, or the bundle in it.",
-        )
+    folder = _folder_of(Path(path).expanduser())
     manifest = _read_manifest(folder)
     _check_files(folder, manifest)
-    try:
-        head = load_file(folder / HEAD)
-        predictor = Predictor(manifest.classes, manifest.parts, head["weight"], head["bias"], manifest.temperature)
-    except (OSError, KeyError, SafetensorError) as error:
-        raise BundleError(f"the head of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
-    backbones = {name: open_verified(folder / place) for name, place in manifest.backbones.items()}
-    return Bundle(folder, manifest, predictor, backbones)
+    backbones = {name: _open_backbone(folder, place, manifest) for name, place in manifest.backbones.items()}
+    return Bundle(folder, manifest, _open_head(folder, manifest, backbones), backbones)
 
 
-_AGAIN = "Copy the bundle again, or fit again."
+def _folder_of(given: Path) -> Path:
+    for folder in (given / "bundle", given):
+        if (folder / MANIFEST).is_file():
+            return folder
+    what = f"it has no {MANIFEST}" if given.is_dir() else "there is no such folder"
+    raise BundleError(
+        f"{str(given)!r} is no bundle and no run: {what}",
+        hint="Give the folder that `headstart fit` wrote, or the bundle in it.",
+    )
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -78,26 +80,84 @@ def _read_manifest(folder: Path) -> Manifest:
             return from_json(text, Manifest)
     except (OSError, ValueError) as error:
         raise BundleError(f"the manifest of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
+    is_newer = schema.startswith(f"{_FAMILY}/")
     raise BundleError(
         f"the bundle {str(folder)!r} has the schema {schema!r}, and this version of headstart knows {SCHEMA!r}",
-        hint="Update headstart: pip install --upgrade headstart",
+        hint="Update headstart: pip install --upgrade headstart" if is_newer else _AGAIN,
     )
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
+    if HEAD not in manifest.files:
+        raise BundleError(f"the manifest of {str(folder)!r} does not cover {HEAD!r}", hint=_AGAIN)
     for name, expected in manifest.files.items():
-        file = folder / name
-        # A manifest is data from elsewhere: it must not name files outside of its folder.
-        if not file.resolve().is_relative_to(folder.resolve()):
+        if not _is_inside(name):
             raise BundleError(f"the bundle {str(folder)!r} names a file outside of itself: {name!r}", hint=_AGAIN)
+        file = folder / name
         if not file.is_file():
             raise BundleError(f"the bundle {str(folder)!r} lacks the file {name!r}", hint=_AGAIN)
-        if sha256_file(file) != expected:
+        try:
+            found = sha256_file(file)
+        except OSError as error:
+            raise BundleError(
+                f"the file {name!r} of the bundle {str(folder)!r} cannot be read: {error.strerror}",
+                hint="Check who may read it.",
+            ) from error
+        if found != expected:
             raise BundleError(
                 f"the file {name!r} of the bundle {str(folder)!r} is not the one that was written "
-                f"(sha256 must begin with {expected[:12]})",
+                f"(sha256 must begin with {expected[:12]}, but begins with {found[:12]})",
                 hint=_AGAIN,
             )
-    needed = {HEAD, *(f"{place}/spec.json" for place in manifest.backbones.values())}
-    if not needed <= set(manifest.files):
-        raise BundleError(f"the manifest of {str(folder)!r} does not cover {sorted(needed - set(manifest.files))}")
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path stays in its folder on every system. A manifest is data from elsewhere."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not set(name) & {"\\", ":", "\0"}
+
+
+def _open_backbone(folder: Path, place: str, manifest: Manifest) -> Local:
+    """A backbone of the bundle; a loader reads whatever lies in its folder, so nothing there may be uncovered."""
+    if f"{place}/{SPEC}" not in manifest.files:
+        raise BundleError(f"the manifest of {str(folder)!r} does not cover {f'{place}/{SPEC}'!r}", hint=_AGAIN)
+    try:
+        local = open_verified(folder / place)
+    except BackboneError as error:
+        raise BundleError(f"the backbone {place!r} of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
+    covered = {name: manifest.files.get(f"{place}/{name}") for name in local.sha256}
+    present = {file.name for file in (folder / place).iterdir() if not file.name.startswith(".")}
+    foreign = sorted(present - set(covered) - {SPEC})
+    if covered != local.sha256 or foreign:
+        what = foreign[0] if foreign else next(name for name in covered if covered[name] != local.sha256[name])
+        raise BundleError(f"the manifest of {str(folder)!r} does not cover {f'{place}/{what}'!r}", hint=_AGAIN)
+    return local
+
+
+def _open_head(folder: Path, manifest: Manifest, backbones: Mapping[str, Local]) -> Predictor:
+    try:
+        head = load((folder / HEAD).read_bytes())
+        weight, bias = head["weight"], head["bias"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise BundleError(f"the head of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
+    problem = _misfit(manifest, weight, bias, backbones)
+    if problem:
+        raise BundleError(f"the parts of {str(folder)!r} do not fit together: {problem}", hint=_AGAIN)
+    return Predictor(manifest.classes, manifest.parts, weight, bias, manifest.temperature)
+
+
+def _misfit(manifest: Manifest, weight: np.ndarray, bias: np.ndarray, backbones: Mapping[str, Local]) -> str:
+    """What does not fit, or nothing: hashes say that files are as written, not that they belong together."""
+    widths = {(name, each.name): each.width for name, local in backbones.items() for each in local.spec.layers}
+    strangers = [part for part in manifest.parts if (part.backbone, part.layer) not in widths]
+    if strangers:
+        return f"no backbone {strangers[0].backbone!r} with a layer {strangers[0].layer!r} is in it"
+    n_classes, width = len(manifest.classes), sum(widths[part.backbone, part.layer] for part in manifest.parts)
+    if n_classes < 2 or len(set(manifest.classes)) < n_classes:
+        return f"at least two different classes are needed, but it has {list(manifest.classes)}"
+    if weight.shape != (n_classes, width) or bias.shape != (n_classes,):
+        return f"{n_classes} classes and features of width {width} have a head of shape {weight.shape} and {bias.shape}"
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all() and 0 < manifest.temperature < np.inf):
+        return "the head and its temperature must be finite numbers, the temperature above 0"
+    other = next((local.spec for local in backbones.values() if local.spec.modality != manifest.modality), None)
+    return "" if other is None else f"{other.name!r} sees {other.modality}s, and the bundle {manifest.modality}s"

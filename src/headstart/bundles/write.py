@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from headstart._fingerprint import sha256_file
 from headstart._records import to_json
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones import Local
-from headstart.bundles.manifest import BACKBONES, CARD, HEAD, MANIFEST, Manifest
+from headstart.bundles.manifest import BACKBONES, CARD, HEAD, MANIFEST, SPEC, Manifest
 from headstart.errors import OutputError
 
 
@@ -39,20 +38,14 @@ def write_bundle(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {
-                "weight": np.ascontiguousarray(predictor.weight, dtype=np.float32),
-                "bias": np.ascontiguousarray(predictor.bias, dtype=np.float32),
-            },
-            folder / HEAD,
-        )
+        # Bytes, because safetensors' own writer makes files that nobody but their owner may read.
+        (folder / HEAD).write_bytes(save({"weight": _plain(predictor.weight), "bias": _plain(predictor.bias)}))
         (folder / CARD).write_text(card, encoding="utf-8")
         files = {name: sha256_file(folder / name) for name in (HEAD, CARD)}
         places: dict[str, str] = {}
         for number, name in enumerate(predictor.backbones):
-            place = f"{BACKBONES}/{number}"
-            files |= _copy_backbone(backbones[name], folder, place)
-            places[name] = place
+            places[name] = f"{BACKBONES}/{number}"
+            files |= _copy_backbone(backbones[name], folder, places[name])
         complete = replace(manifest, backbones=places, files=files)
         (folder / MANIFEST).write_text(to_json(complete), encoding="utf-8")
     except OSError as error:
@@ -63,18 +56,18 @@ def write_bundle(
     return folder
 
 
+def _plain(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
 def _copy_backbone(local: Local, folder: Path, place: str) -> dict[str, str]:
-    """Copy the files of a backbone; a hard link where the disk allows it costs neither time nor space."""
+    """Copy the files of a backbone; returns their hashes.
+
+    A copy, not a hard link: whoever edited a linked bundle would edit the cache of every later run with it.
+    """
     target = folder / place
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("spec.json", *local.sha256):
-        _link_or_copy(local.folder / name, target / name)
+    for name in (SPEC, *local.sha256):
+        shutil.copyfile(local.folder / name, target / name)
     hashes = {f"{place}/{name}": digest for name, digest in local.sha256.items()}
-    return {**hashes, f"{place}/spec.json": sha256_file(target / "spec.json")}
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    return {**hashes, f"{place}/{SPEC}": sha256_file(target / SPEC)}

@@ -1,8 +1,10 @@
-"""Datasets with fewer items: in which order they are worth computing, and what is left when some cannot be used."""
+"""Datasets in another order or with fewer items: what to compute first, and what is left when some cannot be used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +15,38 @@ from headstart.data.dataset import Dataset, LeftOut
 from headstart.errors import DataError
 
 
+def tell_apart(dataset: Dataset) -> Dataset:
+    """The same items under names of which each occurs once.
+
+    Rows of two tables may share a name, and so may rows that repeat a path: those on the test side are then called
+    `test NAME`, and what still repeats is numbered in its order.
+
+    Args:
+        dataset: Items with targets.
+    """
+    names = dataset.items.names
+    often = {name for name, count in Counter(names).items() if count > 1}
+    if not often:
+        return dataset
+    sides = dataset.sides or ("train",) * len(names)
+    sided = [
+        f"test {name}" if name in often and side == "test" else name for name, side in zip(names, sides, strict=True)
+    ]
+    others, distinct = set(sided), dict[str, None]()
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
+    for name in sided:
+        own = name
+        while own in distinct or (own != name and own in others):
+            own = f"{name} ({next(numbers[name])})"
+        distinct[own] = None
+    return replace(dataset, items=replace(dataset.items, names=tuple(distinct)))
+
+
 def spread_out(dataset: Dataset, *, seed: int) -> Dataset:
-    """The same items in an order of which every beginning is a stratified sample of the whole.
+    """The same items in an order of which every beginning is a stratified sample of each side.
+
+    Where the user has made a split, training and test items alternate until one side is done: a beginning then has
+    as many of the rarer ones as it can.
 
     Args:
         dataset: Identified items.
@@ -23,17 +55,21 @@ def spread_out(dataset: Dataset, *, seed: int) -> Dataset:
     by_key = sorted(range(len(dataset)), key=lambda row: (dataset.items.keys[row], dataset.items.names[row]))
     draws = np.empty(len(dataset))
     draws[by_key] = generator(seed, "order").random(len(dataset))
-    sides = np.array([side == "test" for side in dataset.sides]) if dataset.sides else np.zeros(len(dataset), dtype=bool)
+    sides = np.array(dataset.sides or ("train",) * len(dataset))
     place = np.empty(len(dataset))
-    for stratum in np.unique(2 * dataset.targets + sides):
-        rows = np.flatnonzero(2 * dataset.targets + sides == stratum)
-        ranks = np.argsort(np.argsort(draws[rows]))
-        place[rows] = (ranks + draws[rows]) / len(rows)
+    for side in np.unique(sides):
+        of_side = np.flatnonzero(sides == side)
+        within = np.empty(len(of_side))
+        for target in np.unique(dataset.targets[of_side]):
+            rows = np.flatnonzero(dataset.targets[of_side] == target)
+            ranks = np.argsort(np.argsort(draws[of_side[rows]]))
+            within[rows] = (ranks + draws[of_side[rows]]) / len(rows)
+        place[of_side] = np.argsort(np.argsort(within))
     return dataset.take(np.argsort(place, kind="stable"))
 
 
 def leave_out(dataset: Dataset, reasons: Mapping[int, str]) -> Dataset:
-    """The dataset without some items, which are listed in `left_out`; classes that lose all their items go too.
+    """The dataset without some items, which are listed in `left_out`; classes without any item go too.
 
     Args:
         dataset: Items with targets.
@@ -42,16 +78,15 @@ def leave_out(dataset: Dataset, reasons: Mapping[int, str]) -> Dataset:
     Raises:
         DataError: If fewer than two classes are left.
     """
-    if not reasons:
-        return dataset
     rows = np.array([row for row in range(len(dataset)) if row not in reasons], dtype=np.int64)
     lost = tuple(LeftOut(dataset.items.names[row], reasons[row]) for row in sorted(reasons))
     present = np.unique(dataset.targets[rows])
     if len(present) < 2:
-        first = "; ".join(f"{each.name}: {each.reason}" for each in lost[:3])
+        why = "; ".join(f"{each.name}: {each.reason}" for each in (*lost, *dataset.left_out)[:3])
         raise DataError(
-            f"items of at least two classes are needed, but {len(rows)} of {len(dataset)} items can be used ({first})",
-            hint="Replace the items that cannot be used.",
+            "items of at least two classes are needed, but "
+            f"the {len(rows)} items that can be used have {len(present)} ({why})",
+            hint="Mend or replace the items that cannot be used.",
         )
     fewer = replace(dataset.take(rows), left_out=(*dataset.left_out, *lost))
     return replace(
@@ -62,4 +97,4 @@ def leave_out(dataset: Dataset, reasons: Mapping[int, str]) -> Dataset:
 
 
 def _renumbered(targets: Int[np.ndarray, " items"], present: Int[np.ndarray, " classes"]) -> Int[np.ndarray, " items"]:
-    return np.searchsorted(present, targets)
+    return np.asarray(np.searchsorted(present, targets), dtype=np.int64)

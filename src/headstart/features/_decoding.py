@@ -17,15 +17,21 @@ from typing import IO, cast
 
 import numpy as np
 
+from headstart._randomness import generator
 from headstart._records import to_json
 from headstart.backbones.spec import ImageInput
 from headstart.data.dataset import Value
 from headstart.data.images import DamagedItem
 from headstart.features._decoder import prepare
 
+BATCH = 32
+"""Items that go through a network at a time."""
+
 _WORTH_PROCESSES = 48  # below this many items the start of the processes costs more than they save
 _WINDOW_BYTES = 256 * 10**6
 _MAX_PROCESSES = 8
+_ATTEMPTS = 2
+_TEXT_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,47 +49,58 @@ class Prepared:
     reason: str = ""
 
 
+class _CannotStart(Exception):  # noqa: N818 - it is caught a few lines below
+    """There is no Python that could run a decoder here."""
+
+
+class _Crashed(Exception):  # noqa: N818 - likewise
+    """The process died, or said something else than an answer."""
+
+
 class _Process:
-    """One decoding process; a crash of it costs one item."""
+    """One decoding process."""
 
     def __init__(self, inputs: Sequence[ImageInput]) -> None:
         self._inputs = inputs
-        self._process = self._start()
+        # -P: a file of the user's that is called like a module, in the folder they work in, must not be imported.
+        command = [sys.executable, "-P", "-m", "headstart.features._decoder", to_json(list(inputs), indent=0)]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        except OSError as error:
+            raise _CannotStart from error
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "headstart.features._decoder", to_json(list(self._inputs), indent=0)]
-        return subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+    def wait_until_ready(self) -> None:
+        """Wait until it has imported what it needs.
+
+        Raises:
+            _CannotStart: If it ends before.
+        """
+        if self._stdout.readline() != b'{"ready": true}\n':
+            self.stop()
+            raise _CannotStart
 
     def decode(self, path: Path) -> tuple[np.ndarray, ...]:
         """The pictures of one file.
 
         Raises:
-            DamagedItem: If it cannot be decoded, or made the decoder crash.
+            DamagedItem: If it cannot be decoded.
+            _Crashed: If the process died of it.
         """
         try:
-            to_process = cast("IO[bytes]", self._process.stdin)
-            to_process.write(json.dumps(str(path)).encode() + b"\n")
-            to_process.flush()
-            answer = json.loads(self._read_line())
-            payload = self._read(answer.get("bytes", 0))
+            self._stdin.write(json.dumps(str(path)).encode() + b"\n")
+            self._stdin.flush()
+            answer = json.loads(self._stdout.readline())
+            n_bytes = answer.get("bytes", 0)
+            payload = self._stdout.read(n_bytes)
         except (OSError, ValueError) as error:
-            self.stop()
-            self._process = self._start()
-            raise DamagedItem(str(path), "the image decoder crashed on it") from error
+            raise _Crashed from error
         if "error" in answer:
             raise DamagedItem(str(path), answer["error"])
-        return self._split(payload)
-
-    def _read_line(self) -> bytes:
-        return cast("IO[bytes]", self._process.stdout).readline()
-
-    def _read(self, n_bytes: int) -> bytes:
-        payload = cast("IO[bytes]", self._process.stdout).read(n_bytes)
         if len(payload) != n_bytes:
-            raise OSError("the decoder stopped in the middle of an answer")
-        return payload
+            raise _Crashed
+        return self._split(payload)
 
     def _split(self, payload: bytes) -> tuple[np.ndarray, ...]:
         pictures, start = [], 0
@@ -94,13 +111,25 @@ class _Process:
             start += n_bytes
         return tuple(pictures)
 
-    def stop(self) -> None:
-        """End the process."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                cast("IO[bytes]", pipe).close()
+    @property
+    def _stdin(self) -> IO[bytes]:
+        return cast("IO[bytes]", self._process.stdin)
+
+    @property
+    def _stdout(self) -> IO[bytes]:
+        return cast("IO[bytes]", self._process.stdout)
+
+    def kill(self) -> None:
+        """Make it end; a thread that waits for its answer gets none."""
         self._process.kill()
+
+    def stop(self) -> None:
+        """End it and let go of its pipes."""
+        self.kill()
         self._process.wait()
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):  # unsent bytes for a process that is gone
+                pipe.close()
 
 
 class _Pool:
@@ -108,31 +137,68 @@ class _Pool:
 
     def __init__(self, inputs: Sequence[ImageInput], n_processes: int) -> None:
         self._inputs = list(inputs)
-        self._n_processes = n_processes
-        self._own = threading.local()
-        self._processes: list[_Process] = []
+        self._in_processes = n_processes > 0
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._processes: dict[int, _Process] = {}  # by thread
         self.threads = ThreadPoolExecutor(max(1, n_processes), thread_name_prefix="decode")
 
     def decode(self, position: int, value: Value) -> Prepared:
         """One item; damage is a result, not an exception."""
         try:
-            if isinstance(value, Path) and self._n_processes:
-                return Prepared(position, self._process().decode(value))
+            if isinstance(value, Path) and self._in_processes:
+                return Prepared(position, self._decode_outside(value))
             return Prepared(position, tuple(prepare(cast("Path | np.ndarray", value), self._inputs)))
         except DamagedItem as error:
             return Prepared(position, (), error.reason)
 
+    def _decode_outside(self, path: Path) -> tuple[np.ndarray, ...]:
+        """In this thread's process; one crash may have other reasons, such as no memory, two blame the file."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._process().decode(path)
+            except _CannotStart:
+                self._in_processes = False
+                return tuple(prepare(path, self._inputs))
+            except _Crashed:
+                self._drop_process()
+        raise DamagedItem(str(path), "the image decoder crashed on it")
+
     def _process(self) -> _Process:
-        if not hasattr(self._own, "process"):
-            self._own.process = _Process(self._inputs)
-            self._processes.append(self._own.process)
-        return cast("_Process", self._own.process)
+        thread = threading.get_ident()
+        process = self._processes.get(thread)
+        if process is None:
+            with self._lock:
+                if self._stopping:
+                    raise _Crashed
+                process = self._processes[thread] = _Process(self._inputs)
+            try:
+                process.wait_until_ready()
+            except _CannotStart:
+                self._drop_process()
+                raise _Crashed if self._stopping else _CannotStart from None
+        return process
+
+    def _drop_process(self) -> None:
+        process = self._processes.pop(threading.get_ident(), None)
+        if process is not None:
+            process.stop()
 
     def stop(self) -> None:
         """End all threads and processes, whatever they were doing."""
+        with self._lock:
+            self._stopping = True
+            processes = list(self._processes.values())
+        for process in processes:
+            process.kill()
         self.threads.shutdown(wait=True, cancel_futures=True)
-        for process in self._processes:
+        for process in list(self._processes.values()):
             process.stop()
+
+
+def _n_cores() -> int:
+    """Cores that this process may use: in a container fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -147,7 +213,7 @@ def decode_ahead(values: Sequence[Value], inputs: Sequence[ImageInput]) -> Itera
         The prepared items in the given order. Decoding begins at once and stays a bounded window ahead.
     """
     on_files = sum(isinstance(value, Path) for value in values)
-    n_processes = min(_MAX_PROCESSES, os.cpu_count() or 1) if on_files >= _WORTH_PROCESSES and sys.executable else 0
+    n_processes = min(_MAX_PROCESSES, _n_cores()) if on_files >= _WORTH_PROCESSES and sys.executable else 0
     item_bytes = sum(wanted.size_px**2 * 3 for wanted in inputs)
     window = max(64, _WINDOW_BYTES // max(1, item_bytes))
     pool = _Pool(inputs, n_processes)
@@ -171,27 +237,33 @@ def decode_ahead(values: Sequence[Value], inputs: Sequence[ImageInput]) -> Itera
         pool.stop()
 
 
-_TEXT_CHUNK = 1024
-
-
 @contextlib.contextmanager
 def sort_by_length(texts: Sequence[str], n_backbones: int) -> Iterator[Iterator[Prepared]]:
     """Texts in an order in which neighbours are about equally long, so that batches are padded little.
 
-    The sorting is within chunks: whoever stops early has still seen an unbiased beginning of the given order.
+    Whoever stops early has still seen an unbiased beginning: the sorting is within chunks of the given order, and
+    the batches of a chunk come in random order, not the long ones first.
 
     Args:
         texts: The texts.
         n_backbones: How many backbones will see each.
 
     Yields:
-        All texts, the longest of each chunk first.
+        All texts, in runs of `BATCH` that belong together.
     """
 
     def prepared() -> Iterator[Prepared]:
         for start in range(0, len(texts), _TEXT_CHUNK):
-            chunk = range(start, min(start + _TEXT_CHUNK, len(texts)))
-            for position in sorted(chunk, key=lambda row: -len(texts[row])):
+            for position in _by_length(texts, start, min(start + _TEXT_CHUNK, len(texts))):
                 yield Prepared(position, (texts[position],) * n_backbones)
 
     yield prepared()
+
+
+def _by_length(texts: Sequence[str], start: int, end: int) -> list[int]:
+    rows = sorted(range(start, end), key=lambda row: -len(texts[row]))
+    batches = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
+    # The short batch of the last chunk stays at its end, so that the others are not cut in the middle.
+    whole = len(rows) // BATCH
+    order = [*generator(0, "text batches", start).permutation(whole), *range(whole, len(batches))]
+    return [row for batch in order for row in batches[batch]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import cast
@@ -11,15 +11,17 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from headstart._checks import did_you_mean
 from headstart._progress import SILENT, Progress, Task
 from headstart.backbones import Backbone, BackboneSpec, Batch, Precision, load
 from headstart.backbones.resolve import Local, preprocessing_of
 from headstart.data.dataset import Items
-from headstart.features._decoding import Prepared, decode_ahead, sort_by_length
+from headstart.errors import OptionError, StoreError
+from headstart.features._decoding import BATCH, Prepared, decode_ahead, sort_by_length
 from headstart.features.namespace import Namespace
 from headstart.features.protocol import FeatureStore, FeatureWriter
 
-_BATCH = 32
+_NOT_FINITE = "the network gives infinite features for it"
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,20 @@ class Features:
     seconds: float = 0.0
 
     def layer(self, name: str) -> Float32[np.ndarray, "items layer_width"]:
-        """The columns of one layer."""
+        """The columns of one layer.
+
+        Raises:
+            OptionError: If there is no layer of that name.
+        """
         start = 0
         for layer in self.backbone.layers:
             if layer.name == name:
                 return self.values[:, start : start + layer.width]
             start += layer.width
-        raise KeyError(name)
+        raise OptionError(
+            f"the backbone {self.backbone.name!r} has no layer {name!r}",
+            hint=did_you_mean(name, [layer.name for layer in self.backbone.layers]),
+        )
 
     def take(self, rows: np.ndarray) -> Features:
         """The features of the items at these positions."""
@@ -60,7 +69,7 @@ class Extraction:
 
     Attributes:
         features: One per backbone, in the given order.
-        damaged: For each item that cannot be decoded, its position and the reason.
+        damaged: For each item that cannot be used, its position and the reason.
         wall_s: Time from the first to the last item in seconds, decoding and loading included.
         loading_s: Of which importing libraries and loading weights.
     """
@@ -107,24 +116,33 @@ def extract(
 ) -> Extraction:
     """The features of items, from the store where it has them.
 
-    Every finished batch is in the store before the next begins, so an interruption costs at most one batch.
+    Every finished batch is in the store before the next begins, so an interruption costs at most one batch. When the
+    store cannot be written to any more, that is said, and the work goes on without it.
 
     Args:
-        items: What to compute, with content keys; on a deadline the first ones are computed first.
+        items: What to compute, with content keys; on a deadline the first ones are computed first (of texts, the first
+            thousand in any order, then the next).
         backbones: Of the items' modality; an image is decoded once for all of them.
         store: Where rows are looked up and kept.
         compute: Device and precision.
-        deadline: When to stop, on the clock of `time.monotonic`; rows that are not reached are not `there`.
+        deadline: When to stop, on the clock of `time.monotonic`; rows that are not reached are not `there`. At least
+            one item is computed, and a batch that has begun is finished.
         progress: Where progress is shown.
+
+    Raises:
+        OptionError: If the items have no content keys, or a backbone sees something else than them.
+        StoreError: If the store cannot be read.
+        BackboneError: If a backbone cannot be loaded.
     """
     start = time.monotonic()
+    _check(items, backbones)
     work = _Work.begin(items, backbones, store, compute)
     loading_s = 0.0
     if work.todo:
         with ExitStack() as stack:
             prepared = stack.enter_context(_prepare(items, work))
             begin_loading = time.monotonic()
-            work.open(stack, store, compute)
+            work.open(stack, store, compute, progress)
             loading_s = time.monotonic() - begin_loading
             title = "Computing " + " + ".join(columns.local.spec.name for columns in work.columns if columns.missing)
             task = stack.enter_context(progress.task(title, len(work.todo)))
@@ -137,6 +155,46 @@ def extract(
     )
 
 
+def _check(items: Items, backbones: Sequence[Local]) -> None:
+    if len(items.keys) != len(items):
+        raise OptionError(
+            f"features need the content key of each item, but got {len(items.keys)} keys for {len(items)} items",
+            hint="Use headstart.data.identify first.",
+        )
+    for local in backbones:
+        if local.spec.modality != items.modality:
+            raise OptionError(
+                f"the backbone {local.spec.name!r} sees items of the kind {local.spec.modality!r}, "
+                f"but got items of the kind {items.modality!r}",
+                hint="Choose another backbone: headstart backbones list",
+            )
+
+
+class _Keeper:
+    """A writer that gives up aloud: a full disk must not cost the features that were computed."""
+
+    def __init__(self, writer: FeatureWriter, progress: Progress) -> None:
+        self._writer: FeatureWriter | None = writer
+        self._progress = progress
+
+    def append(self, keys: Sequence[str], rows: Float32[np.ndarray, "rows width"]) -> None:
+        """Keep one batch, if that is possible."""
+        self._attempt(lambda writer: writer.append(keys, rows))
+
+    def reject(self, key: str, reason: str) -> None:
+        """Remember one damaged item, if that is possible."""
+        self._attempt(lambda writer: writer.reject([key], [reason]))
+
+    def _attempt(self, write: Callable[[FeatureWriter], None]) -> None:
+        if self._writer is None:
+            return
+        try:
+            write(self._writer)
+        except StoreError as error:
+            self._writer = None
+            self._progress.say(f"Features are no longer kept for the next run: {error}. {error.hint}")
+
+
 @dataclass
 class _Columns:
     """One backbone's part of the work: rows by distinct content."""
@@ -147,20 +205,30 @@ class _Columns:
     there: np.ndarray
     missing: bool = False
     backbone: Backbone | None = None
-    writer: FeatureWriter | None = None
+    keeper: _Keeper | None = None
     seconds: float = 0.0
     n_computed: int = 0
 
-    def compute(self, rows: Sequence[int], keys: Sequence[str], batch: Batch) -> None:
-        """Compute, keep, and only then show."""
-        backbone, writer = cast("Backbone", self.backbone), cast("FeatureWriter", self.writer)
+    def compute(self, rows: Sequence[int], keys: Sequence[str], batch: Batch) -> list[int]:
+        """Compute, keep, and only then show.
+
+        Returns:
+            The rows whose features are not finite; they are neither kept nor shown.
+        """
+        backbone, keeper = cast("Backbone", self.backbone), cast("_Keeper", self.keeper)
         begin = time.monotonic()
-        values = self.namespace.rounded(backbone.forward(batch))
+        values = backbone.forward(batch)
         self.seconds += time.monotonic() - begin
         self.n_computed += len(rows)
-        writer.append(keys, values)
-        self.values[rows] = values
-        self.there[rows] = True
+        with np.errstate(over="ignore"):  # the largest float32 numbers are infinite in bfloat16
+            rounded = self.namespace.rounded(np.nan_to_num(values, nan=np.inf))
+        good = np.flatnonzero(np.isfinite(values).all(axis=1) & np.isfinite(rounded).all(axis=1))
+        if len(good):
+            keeper.append([keys[index] for index in good.tolist()], rounded[good])
+            shown = np.asarray(rows)[good]
+            self.values[shown] = rounded[good]
+            self.there[shown] = True
+        return [row for row in rows if not self.there[row]]
 
     def features(self, first_of: np.ndarray) -> Features:
         """Rows by item instead of by content."""
@@ -204,18 +272,18 @@ class _Work:
         first_of = np.array([position[key] for key in items.keys], dtype=np.int64)
         return _Work(keys, example, first_of, columns, todo, damaged)
 
-    def open(self, stack: ExitStack, store: FeatureStore, compute: Compute) -> None:
+    def open(self, stack: ExitStack, store: FeatureStore, compute: Compute, progress: Progress) -> None:
         """Load the backbones that are needed and open their writers."""
         for column in self.columns:
             if column.missing:
                 column.backbone = load(column.local, device=compute.device, precision=compute.precision)
-                column.writer = stack.enter_context(store.writer(column.namespace))
+                column.keeper = _Keeper(stack.enter_context(store.writer(column.namespace)), progress)
 
     def reject(self, row: int, reason: str) -> None:
         """Remember that a content cannot be decoded."""
         self.damaged[self.keys[row]] = reason
-        writers = [column.writer for column in self.columns if column.writer is not None]
-        writers[0].reject([self.keys[row]], [reason])
+        keepers = [column.keeper for column in self.columns if column.keeper is not None]
+        keepers[0].reject(self.keys[row], reason)
 
 
 def _prepare(items: Items, work: _Work) -> AbstractContextManager[Iterator[Prepared]]:
@@ -235,7 +303,7 @@ def _run(prepared: Iterator[Prepared], work: _Work, deadline: float | None, task
             task.advance()
         else:
             batch.append(item)
-        if len(batch) == _BATCH:
+        if len(batch) == BATCH:
             _compute(batch, work, task)
             batch = []
         if deadline is not None and time.monotonic() >= deadline:
@@ -253,7 +321,9 @@ def _compute(batch: Sequence[Prepared], work: _Work, task: Task) -> None:
         if wanted:
             rows = [work.todo[item.position] for item in wanted]
             parts = [item.parts[slot] for item in wanted]
-            column.compute(rows, [work.keys[row] for row in rows], _as_batch(parts))
+            # Not kept in the store as damaged: other backbones and precisions may well see this item.
+            lost = column.compute(rows, [work.keys[row] for row in rows], _as_batch(parts))
+            work.damaged |= {work.keys[row]: _NOT_FINITE for row in lost}
         slot += 1
     task.advance(len(batch))
 

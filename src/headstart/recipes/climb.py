@@ -10,16 +10,19 @@ import numpy as np
 from jaxtyping import Int
 
 from headstart._progress import Progress
-from headstart.backbones import Local
+from headstart.backbones import BackboneSpec, Local
 from headstart.data.dataset import Items
-from headstart.features.extract import Compute, Features, extract
+from headstart.features.extract import Compute, Features, extract, namespace_of
 from headstart.features.protocol import FeatureStore, KnownSpeeds
 from headstart.recipes.workspace import Clock, Workspace
 from headstart.search.candidates import Candidate, Proposal, try_out
 
 _RESERVE_S = 4.0  # for evaluation, report and bundle
 _FIRST_SHARE = 0.7  # of the time that is left, for the pass of the first backbone
+_FEWEST_ITEMS = 64  # computed whatever the budget
+_ENOUGH_TO_TIME = 32
 _LOADING_S = 1.0
+NOT_REACHED = "not reached within the budget"
 
 
 @dataclass
@@ -48,18 +51,25 @@ class Climb:
     def first_pass(self, backbones: Sequence[Local]) -> dict[int, str]:
         """Compute the first backbone (and what comes with it) for as many items as the budget allows.
 
+        A few items are computed whatever the budget: without them there is nothing to say.
+
         Args:
-            backbones: The first of them sets the pace; each image is decoded once for all.
+            backbones: Each image is decoded once for all of them.
 
         Returns:
             Why items have no features, by position.
         """
-        self._extract(backbones, time.monotonic() + max(1.0, _FIRST_SHARE * self.clock.left_s))
-        first = self.features[backbones[0].spec.name]
-        reasons = dict(self._damaged)
-        for row in np.flatnonzero(~first.there):
-            reasons.setdefault(int(row), "not reached within the budget")
-        return reasons
+        deadline = time.monotonic() + _FIRST_SHARE * self.clock.left_s
+        self._extract(self.items, backbones, deadline)
+        fewest = range(min(_FEWEST_ITEMS, len(self.items)))
+        if any(row in fewest for row in self._not_reached(backbones)):
+            self._extract(self.items.take(fewest), backbones, None)
+            self._extract(self.items, backbones, deadline)  # most of it from the store now
+        return dict.fromkeys(self._not_reached(backbones), NOT_REACHED) | self._damaged
+
+    def _not_reached(self, backbones: Sequence[Local]) -> list[int]:
+        there = np.logical_and.reduce([self.features[each.spec.name].there for each in backbones])
+        return [int(row) for row in np.flatnonzero(~there) if row not in self._damaged]
 
     def keep(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Go on with these items alone."""
@@ -72,16 +82,24 @@ class Climb:
         Returns:
             Whether its features are there for all items.
         """
+        name = backbone.spec.name
         predicted = self._predict_s(backbone)
-        if predicted + _RESERVE_S + self._trial_s(5000) > self.clock.left_s:
-            self._skip(backbone.spec.name, predicted)
+        if predicted + _RESERVE_S + self._trial_s(backbone.spec.width) > self.clock.left_s:
+            self._skip(name, predicted)
             return False
-        self._extract([backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
-        if not self.features[backbone.spec.name].there.all():
-            del self.features[backbone.spec.name]
-            self._skip(backbone.spec.name, predicted)
-            return False
-        return True
+        self._extract(self.items, [backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
+        if late := self._not_reached([backbone]):
+            self.progress.say(
+                f"{name} is left out: {len(late):,} items were still to do when its time was up; the others are kept."
+            )
+            self.workspace.log("skipped", what=name, not_reached=len(late))
+        elif self._damaged:
+            self.progress.say(f"{name} is left out: it gives no features for {len(self._damaged):,} items.")
+            self.workspace.log("skipped", what=name, without_features=len(self._damaged))
+        else:
+            return True
+        del self.features[name]
+        return False
 
     def try_all(
         self,
@@ -111,43 +129,42 @@ class Climb:
                 seconds=round(candidate.seconds, 3),
             )
 
-    def _extract(self, backbones: Sequence[Local], deadline: float) -> None:
+    def _extract(self, items: Items, backbones: Sequence[Local], deadline: float | None) -> None:
         found = extract(
-            self.items,
-            backbones,
-            store=self.store,
-            compute=self.compute,
-            deadline=deadline,
-            progress=self.progress,
+            items, backbones, store=self.store, compute=self.compute, deadline=deadline, progress=self.progress
         )
         self._damaged = found.damaged
         for features in found.features:
             name = features.backbone.name
             self.features[name] = features
-            self.seconds[name] = found.wall_s if features.n_computed else 0.0
-            if features.n_computed and features.seconds > 0:
-                pace = features.n_computed / (found.wall_s - found.loading_s)
-                where = {"device": self.compute.device, "dtype": self.compute.precision}
-                self.speeds.remember_speed(name, pace, **where)
-            self.workspace.log(
-                "features", backbone=name, computed=features.n_computed, seconds=round(found.wall_s, 3)
-            )
+            self.seconds[name] = self.seconds.get(name, 0.0) + (found.wall_s if features.n_computed else 0.0)
+            running_s = found.wall_s - found.loading_s
+            if features.n_computed >= _ENOUGH_TO_TIME and running_s > 0:
+                self.speeds.remember_speed(name, features.n_computed / running_s, **self._where)
+            self.workspace.log("features", backbone=name, computed=features.n_computed, seconds=round(found.wall_s, 3))
+
+    @property
+    def _where(self) -> dict[str, str]:
+        return {"device": self.compute.device, "dtype": self.compute.precision}
 
     def _predict_s(self, backbone: Local) -> float:
-        """Seconds for a pass, from this machine's own history, else from a pass of this run and the ratio of costs."""
-        where = {"device": self.compute.device, "dtype": self.compute.precision}
-        pace = self.speeds.speed(backbone.spec.name, **where)
+        """Seconds for a pass over what the store lacks.
+
+        From this machine's own history, else from that of a backbone of this run and the ratio of their costs.
+        """
+        _, there = self.store.read(namespace_of(backbone, self.compute), self.items.keys)
+        n_missing = int((~there).sum())
+        pace = self.speeds.speed(backbone.spec.name, **self._where)
         if pace is None:
-            known = [
-                (features.backbone, self.speeds.speed(name, **where))
-                for name, features in self.features.items()
-                if features.backbone.gflops
-            ]
-            spec, pace = known[0] if known else (backbone.spec, None)
-            if pace is None:
-                return 0.0
-            pace *= spec.gflops / (backbone.spec.gflops or spec.gflops)
-        return _LOADING_S + len(self.items) / pace
+            pace = next(
+                filter(None, (self._scaled_pace(each.backbone, backbone) for each in self.features.values())), None
+            )
+        return _LOADING_S + n_missing / pace if n_missing and pace else 0.0
+
+    def _scaled_pace(self, known: BackboneSpec, backbone: Local) -> float | None:
+        """The pace of another backbone by the ratio of costs, or None where something is not known."""
+        pace = self.speeds.speed(known.name, **self._where)
+        return pace * known.gflops / backbone.spec.gflops if pace and known.gflops and backbone.spec.gflops else None
 
     def _trial_s(self, width: int) -> float:
         """Seconds to cross-validate, from the widest candidate so far; the work grows with the width."""
@@ -158,6 +175,7 @@ class Climb:
 
     def _skip(self, what: str, predicted: float) -> None:
         left = max(0.0, self.clock.left_s)
-        self.progress.say(f"{what} is left out: it needs about {predicted:.0f} s, and {left:.0f} s of the budget are left.")
+        self.progress.say(
+            f"{what} is left out: it needs about {predicted:.0f} s, and {left:.0f} s of the budget are left."
+        )
         self.workspace.log("skipped", what=what, predicted_seconds=round(predicted, 1), left_seconds=round(left, 1))
-

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,15 @@ from headstart._checks import did_you_mean
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.data.dataset import Dataset
+from headstart.data.identify import content_keys
 from headstart.data.read import read_dataset
-from headstart.data.reduce import leave_out
+from headstart.data.reduce import tell_apart
+from headstart.data.split import SealedTest
 from headstart.errors import DataError
 from headstart.evaluation.metrics import evaluate_predictions
 from headstart.evaluation.records import Evaluation
 from headstart.recipes.stores import open_store
-from headstart.serving import load
+from headstart.serving import Predictions, load
 
 
 def evaluate(
@@ -47,24 +50,34 @@ def evaluate(
     """
     with open_store(default_home(), progress) as (store, _):
         model = load(path, device=device, precision=precision, store=store)
-        modality: Literal["image", "text"] = "image" if model.modality == "image" else "text"
-        dataset = _test_side(read_dataset(data, target=target, column=column, modality=modality), progress)
+        dataset = read_dataset(data, target=target, column=column, modality=model.modality)
+        dataset = _test_side(tell_apart(dataset), progress)
         _check_classes(dataset, model.classes)
         predictions = model.predict_items(dataset.items, left_out=dataset.left_out, progress=progress)
-    for lost in predictions.left_out:
-        progress.say(f"left out: {lost.name} ({lost.reason})")
-    used = set(predictions.items)
-    dataset = leave_out(
-        dataset, {row: "unreadable" for row, name in enumerate(dataset.items.names) if name not in used}
-    )
-    # Classes that the model does not know come after its own: such items count as errors, which they are.
-    unknown = [name for name in dataset.classes if name not in model.classes]
-    classes = (*model.classes, *unknown)
-    targets = np.array([classes.index(dataset.classes[each]) for each in dataset.targets], dtype=np.int64)
+        for lost in predictions.left_out:
+            progress.say(f"left out: {lost.name} ({lost.reason})")
+        used, _ = content_keys(dataset.items.take(predictions.rows), known=store)
+        sealed = SealedTest(replace(dataset.take(predictions.rows), items=used))
+        openings = store.count_opening(sealed.fingerprint, Path(path).name)
+    if openings > 1:
+        progress.say(
+            f"These test items were looked at {openings} times on this machine; each time weakens what they say."
+        )
+    return _compare(sealed, predictions, progress)
+
+
+def _compare(sealed: SealedTest, predictions: Predictions, progress: Progress) -> Evaluation:
+    """Classes that the model does not know come after its own: such items count as errors, which they are."""
+    targets = sealed.open()
+    unknown = [sealed.classes[each] for each in np.unique(targets) if sealed.classes[each] not in predictions.classes]
     if unknown:
-        progress.say(f"The model does not know {', '.join(map(repr, unknown))}: items of these classes count as errors.")
-    padded = np.pad(predictions.probabilities, ((0, 0), (0, len(unknown))))
-    return evaluate_predictions(targets, padded, classes)
+        progress.say(
+            f"The model does not know {', '.join(map(repr, unknown))}: items of these classes count as errors."
+        )
+    classes = (*predictions.classes, *unknown)
+    place = {name: row for row, name in enumerate(classes)}
+    renumbered = np.array([place[sealed.classes[each]] for each in targets], dtype=np.int64)
+    return evaluate_predictions(renumbered, predictions.probabilities, classes)
 
 
 def _test_side(dataset: Dataset, progress: Progress) -> Dataset:
@@ -76,9 +89,10 @@ def _test_side(dataset: Dataset, progress: Progress) -> Dataset:
 
 
 def _check_classes(dataset: Dataset, known: tuple[str, ...]) -> None:
-    if not set(dataset.classes) & set(known):
+    found = [dataset.classes[target] for target in np.unique(dataset.targets)]
+    if not set(found) & set(known):
         raise DataError(
-            f"the data has none of the model's classes: it has {', '.join(map(repr, dataset.classes[:5]))}, "
+            f"the data has none of the model's classes: it has {', '.join(map(repr, found[:5]))}, "
             f"and the model knows {', '.join(map(repr, known[:5]))}",
-            hint=did_you_mean(dataset.classes[0], known),
+            hint=did_you_mean(found[0], known),
         )

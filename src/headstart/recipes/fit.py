@@ -20,15 +20,15 @@ from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
 from headstart.data.identify import identify
 from headstart.data.read import read_dataset
-from headstart.data.reduce import leave_out, spread_out
+from headstart.data.reduce import leave_out, spread_out, tell_apart
 from headstart.data.split import Split, split
-from headstart.errors import BackboneError, DataError
+from headstart.errors import BackboneError
 from headstart.evaluation.metrics import accuracy
 from headstart.features.extract import Compute, Features
 from headstart.features.memory import MemoryStore
 from headstart.features.store import Store
-from headstart.recipes.climb import Climb
-from headstart.recipes.judge import Judgement, from_scratch, judge
+from headstart.recipes.climb import NOT_REACHED, Climb
+from headstart.recipes.judge import from_scratch, judge
 from headstart.recipes.options import FitOptions
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
@@ -100,32 +100,34 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             unseen = _seen(climb, train.test_rows)
             pixels = (seen[PIXELS.name], unseen[PIXELS.name]) if control else None
             scratch = from_scratch(sides.train, train.folds, sides.test.items, pixels)
-            judgement = judge(sides.test, predictor, unseen, train=sides.train, scratch=scratch, seed=options.seed)
             openings = store.count_opening(sides.test.fingerprint, workspace.target.name)
-        with clock.step("report"):
-            made = Made(
-                name=workspace.target.name,
-                out=str(workspace.target),
-                options=options,
-                command=options.command or f"headstart fit {shlex.quote(str(dataset.source))} --seed {options.seed}",
-                dataset=dataset,
-                split=sides,
-                findings=findings,
-                ranking=ranking,
-                climb=climb,
-                choice=choice,
-                training=accuracy(sides.train.targets, predictor.probabilities(seen)),
-                curve=curve,
-                judgement=judgement,
-                openings=openings,
-            )
-            run = _write(made, predictor, {local.spec.name: local for local in backbones}, unseen, workspace)
+            judgement = judge(sides.test, predictor, unseen, train=sides.train, scratch=scratch, seed=options.seed)
+        made = Made(
+            name=workspace.target.name,
+            out=str(workspace.target),
+            options=options,
+            command=options.command or f"headstart fit {shlex.quote(str(dataset.source))} --seed {options.seed}",
+            dataset=dataset,
+            split=sides,
+            findings=findings,
+            ranking=ranking,
+            climb=climb,
+            choice=choice,
+            training=accuracy(sides.train.targets, predictor.probabilities(seen)),
+            curve=curve,
+            judgement=judgement,
+            openings=openings,
+        )
+        run = _write(made, predictor, {local.spec.name: local for local in backbones}, unseen, workspace)
         workspace.finish()
     return run
 
 
 def _name_of(data: Any) -> str:
-    return (Path(data).resolve().stem or "run") if isinstance(data, str | Path) else "run"
+    if not isinstance(data, str | Path):
+        return "run"
+    path = Path(data).resolve()
+    return path.name if path.is_dir() else path.stem
 
 
 def _read(data: Any, options: FitOptions, store: Store | MemoryStore, progress: Progress) -> Dataset:
@@ -139,15 +141,24 @@ def _read(data: Any, options: FitOptions, store: Store | MemoryStore, progress: 
         modality="image" if modality == "image" else "text" if modality == "text" else "auto",
         targets=options.targets,
     )
+    if dataset.sides is not None and options.test_share is not None:
+        unused = f"the test share {options.test_share:g} was not used, because the data has its own test side"
+        dataset = replace(dataset, notes=(*dataset.notes, unused))
     for note in dataset.notes:
         progress.say(note)
-    return spread_out(identify(dataset, known=store, progress=progress), seed=options.seed)
+    return spread_out(identify(tell_apart(dataset), known=store, progress=progress), seed=options.seed)
 
 
 def _backbones(dataset: Dataset, options: FitOptions, home: Path) -> list[Local]:
-    """What to consider, cheapest first: what the user named, else the starters."""
+    """What to consider: what the user named, in that order, else the starters, cheapest first."""
     names = options.backbones or tuple(spec.name for spec in starters(dataset.modality))
     found = [resolve(name, home) for name in dict.fromkeys(names)]
+    called = [local.spec.name for local in found]
+    if len(set(called)) < len(called):
+        raise BackboneError(
+            f"the backbones to consider must have different names, but got {', '.join(map(repr, called))}",
+            hint="Rename one of the folders, or name each backbone once.",
+        )
     for local in found:
         if local.spec.modality != dataset.modality:
             raise BackboneError(
@@ -158,19 +169,27 @@ def _backbones(dataset: Dataset, options: FitOptions, home: Path) -> list[Local]
 
 
 def _without(dataset: Dataset, lost: dict[int, str], climb: Climb, progress: Progress) -> Dataset:
-    """Go on with the items that could be computed."""
-    if not lost:
-        return dataset
+    """Go on with the items that could be computed, and say what that costs."""
     climb.keep(np.array([row for row in range(len(dataset)) if row not in lost], dtype=np.int64))
-    n_late = sum(reason.startswith("not reached") for reason in lost.values())
-    if n_late:
-        progress.say(
-            f"The budget allows {len(dataset) - n_late:,} of {len(dataset):,} items, a stratified sample; "
-            "a larger --budget goes on from there."
+    late = [row for row, reason in lost.items() if reason == NOT_REACHED]
+    notes = []
+    if late:
+        notes.append(
+            f"the budget allowed {len(dataset) - len(late):,} of {len(dataset):,} items, a stratified sample; "
+            "a larger --budget goes on from there"
         )
-    if len(lost) > n_late:
-        progress.say(f"{len(lost) - n_late} items cannot be decoded and are left out; the report lists them.")
-    return leave_out(dataset, lost)
+    if len(lost) > len(late):
+        progress.say(f"{len(lost) - len(late):,} items cannot be decoded and are left out; the report lists them.")
+    fewer = leave_out(dataset, lost)
+    gone = [name for name in dataset.classes if name not in fewer.classes]
+    if gone:
+        which = " or ".join(map(repr, gone))
+        notes.append(f"no item of the class {which} could be used, so the model does not know it")
+    for note in notes:
+        progress.say(note)
+    # Items that were not reached are no fault of the data: they are counted in a note, and not listed.
+    faulty = tuple(each for each in fewer.left_out if each.reason != NOT_REACHED)
+    return replace(fewer, notes=(*fewer.notes, *notes), left_out=faulty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +206,6 @@ class _Train:
         place = {name: row for row, name in enumerate(dataset.items.names)}
         rows = np.array([place[name] for name in sides.train.items.names], dtype=np.int64)
         test_rows = np.array([place[name] for name in sides.test.items.names], dtype=np.int64)
-        if len(place) != len(dataset):
-            raise DataError("two items have the same name, and names must tell items apart", hint="Rename one of them.")
         return _Train(rows, test_rows, sides.train, make_folds(sides.train, n_folds=5, seed=seed))
 
 
@@ -229,18 +246,19 @@ def _write(
     made: Made, predictor: Predictor, backbones: dict[str, Local], unseen: dict[str, Features], workspace: Workspace
 ) -> Run:
     """Bundle, predictions, record and page; the record is written last, with the time that all this took."""
-    sealed, judgement = made.split.test, made.judgement
-    write_predictions(
-        workspace.folder / "predictions_test.csv",
-        sealed.items.names,
-        classes=sealed.classes,
-        probabilities=predictor.probabilities(unseen),
-        targets=[sealed.classes[target] for target in judgement.targets],
-    )
-    draft = make_record(made)
-    ship(workspace.folder / "bundle", draft, predictor, backbones, made.climb.compute)
+    sealed, judgement, clock = made.split.test, made.judgement, made.climb.clock
+    with clock.step("report"):
+        write_predictions(
+            workspace.folder / "predictions_test.csv",
+            sealed.items.names,
+            classes=sealed.classes,
+            probabilities=predictor.probabilities(unseen),
+            targets=[sealed.classes[target] for target in judgement.targets],
+        )
+        draft = make_record(made)
+        ship(workspace.folder / "bundle", draft, predictor, backbones, made.climb.compute)
     workspace.log("done", accuracy=judgement.evaluation.accuracy.value)
-    run = replace(draft, timings=made.climb.clock.timings())
+    run = replace(draft, timings=clock.timings())
     write_report(run, workspace.folder)
     write_run(run, workspace.folder)
     return run

@@ -62,7 +62,8 @@ def from_scratch(
     """
     if pixels is None:
         texts = [str(value) for value in train.items.values]
-        return words(texts, train.targets, [str(value) for value in unseen.values], n_classes=len(train.classes))
+        new = [str(value) for value in unseen.values]
+        return words(texts, train.targets, folds, new, n_classes=len(train.classes))
     name = pixels[0].backbone.name
     strategy = Linear((Part(name, "last"),))
     seen = {name: pixels[0]}

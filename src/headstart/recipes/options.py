@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,8 @@ class FitOptions:
         """Check what can be checked without data.
 
         Raises:
-            OptionError: If a word is unknown, the seed is negative, or the test share is not between 0 and 1.
+            OptionError: If a word is unknown, the seed is negative, the budget is not a positive time, or the test
+                share is not between 0 and 1.
         """
         if self.task == "regression":
             raise OptionError(
@@ -85,6 +87,10 @@ class FitOptions:
                 )
         if self.seed < 0:
             raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
+        if not 0 < self.budget_s < math.inf:
+            raise OptionError(
+                f"the budget must be a positive number of seconds, but got {self.budget_s}", hint="120 is two minutes."
+            )
         share = self.test_share
         if share is not None and not 0 < share < 1:
             raise OptionError(

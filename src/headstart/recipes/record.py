@@ -86,9 +86,7 @@ def make_record(made: Made) -> Run:
             ties=tuple(each.proposal.name for each in made.choice.ties),
         ),
         control=control,
-        fit_check=FitCheck(
-            made.training, winner.accuracy, test, fit_sentence(made.training, winner.accuracy, test)
-        ),
+        fit_check=FitCheck(made.training, winner.accuracy, test, fit_sentence(made.training, winner.accuracy, test)),
         evaluation=judgement.evaluation,
         learning_curve=made.curve,
         mistakes=judgement.mistakes,

@@ -23,9 +23,10 @@ def ship(folder: Path, run: Run, predictor: Predictor, backbones: Mapping[str, L
         backbones: By name.
         compute: What its features were computed in.
     """
+    used = {name: backbones[name] for name in predictor.backbones}
     manifest = Manifest(
-        modality=run.data.modality,
-        task=run.data.task,
+        modality=used[predictor.backbones[0]].spec.modality,
+        task="classification",
         classes=predictor.classes,
         parts=predictor.parts,
         backbones={},
@@ -34,7 +35,6 @@ def ship(folder: Path, run: Run, predictor: Predictor, backbones: Mapping[str, L
         version=run.version,
         created=run.created,
     )
-    used = {name: backbones[name] for name in predictor.backbones}
     return write_bundle(folder, predictor, used, manifest=manifest, card=model_card(run, used))
 
 
@@ -73,16 +73,17 @@ Sorts {run.data.modality}s into {len(run.data.classes)} classes: {classes}.
 
 ## What it was made from
 
-Trained on {run.data.n_train:,} items, tested on {run.data.n_test:,} others (data fingerprint `{run.data.fingerprint[:16]}`).
-Strategy `{run.chosen.strategy}` on `{_plain(run.chosen.backbone)}`, layers `{run.chosen.settings.get("layers", "last")}`.
+Trained on {run.data.n_train:,} items, tested on {run.data.n_test:,} others
+(data fingerprint `{run.data.fingerprint[:16]}`). Strategy `{run.chosen.strategy}` on
+`{_plain(run.chosen.backbone)}`, layers `{run.chosen.settings.get("layers", "last")}`.
 
 {origins}
 
 ## Limits
 
-The numbers hold for items that come from the same source as the test. Items of other sources, and classes that are not in
-the list, are put into one of its classes all the same. Whether the backbone saw test items during its pretraining cannot be
-ruled out.
+The numbers hold for items that come from the same source as the test. Items of other sources, and classes that
+are not in the list, are put into one of its classes all the same. Whether the backbone saw test items during its
+pretraining cannot be ruled out.
 
 ## How to use it
 

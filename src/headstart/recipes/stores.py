@@ -23,11 +23,11 @@ def open_store(home: Path, progress: Progress) -> Iterator[tuple[Store | MemoryS
     """
     with contextlib.ExitStack() as stack:
         try:
-            store: Store | MemoryStore = stack.enter_context(Store.open(home))
+            on_disk = stack.enter_context(Store.open(home))
         except StoreError as error:
             progress.say(f"Features are kept in memory only: {error}")
-            store, home = MemoryStore(), Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headstart-")))
+            yield MemoryStore(), Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headstart-")))
         else:
-            for note in store.notes:
+            for note in on_disk.notes:
                 progress.say(note)
-        yield store, home
+            yield on_disk, home

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 
 from headstart.errors import OutputError
 
-_RUN_FILES = ("run.json", "bundle", "log.jsonl")
+_RUN = frozenset({"run.json", "report.html", "predictions_test.csv", "bundle", "log.jsonl", ".DS_Store"})
 
 
 @dataclass
@@ -57,32 +58,51 @@ class Workspace:
     """A run folder in the making; what is in it becomes visible under its own name at the end.
 
     Attributes:
-        target: Where the run will be.
-        folder: Where it is written.
+        target: Where the run will be, as the user wrote it.
+        folder: Where it is written until then.
     """
 
-    def __init__(self, target: Path, folder: Path) -> None:
+    def __init__(self, target: Path, folder: Path, *, overwrite: bool) -> None:
         self.target = target
         self.folder = folder
+        self._overwrite = overwrite
         self._log = folder / "log.jsonl"
 
     def log(self, event: str, **facts: Any) -> None:
-        """Add one line to `log.jsonl`."""
-        line = {"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "event": event, **facts}
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        """Add one line to `log.jsonl`.
 
-    def finish(self) -> Path:
-        """Put the run in its place, and the one that was there away."""
-        if self.target.exists():
-            shutil.rmtree(self.target)
-        os.replace(self.folder, self.target)
-        return self.target
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        line = {"time": datetime.now().astimezone().isoformat(timespec="milliseconds"), "event": event, **facts}
+        with _told(self.target), self._log.open("a", encoding="utf-8") as file:
+            # Escapes, because a class may be named by a folder whose name is not Unicode.
+            file.write(json.dumps(line) + "\n")
+
+    def finish(self) -> None:
+        """Put the run in its place, and away the one that was there; in between neither is lost.
+
+        Raises:
+            OutputError: If it cannot be put there, or something has appeared there that must not be replaced.
+        """
+        _check_target(self.target, overwrite=self._overwrite)
+        place = self.target.resolve()
+        away = self.folder.with_name(f"{self.folder.name}.replaced")
+        with _told(self.target):
+            try:
+                if place.exists():
+                    place.replace(away)
+                self.folder.replace(place)
+            except BaseException:
+                if away.exists() and not place.exists():
+                    away.replace(place)
+                raise
+        shutil.rmtree(away, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def open_workspace(out: str | None, name: str, *, overwrite: bool) -> Iterator[Workspace]:
-    """A folder to write a run to.
+    """A folder to write a run to; unless the run is finished, nothing is left of it.
 
     Args:
         out: What the user asked for; None takes the first free name below `runs/`.
@@ -92,43 +112,80 @@ def open_workspace(out: str | None, name: str, *, overwrite: bool) -> Iterator[W
     Raises:
         OutputError: If something is there that must not be replaced, or the folder cannot be made.
     """
-    target = Path(out) if out else _free_name(name)
+    target = Path(out).expanduser() if out else _free_name(name)
     _check_target(target, overwrite=overwrite)
-    folder = target.parent / f".{target.name}.partial-{os.getpid()}"
+    place = target.resolve()
+    folder = place.parent / f".{place.name}.partial-{os.getpid()}"
+    made = [parent for parent in (place.parent, *place.parent.parents) if not parent.exists()]
     try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise OutputError(
-            f"the run folder {str(target)!r} cannot be made: {error.strerror}",
-            hint="Choose another folder with --out.",
-        ) from error
+        with _told(target):
+            folder.mkdir(parents=True)
+        yield Workspace(target, folder, overwrite=overwrite)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):  # it is not empty: the run is there
+                parent.rmdir()
+
+
+@contextlib.contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """An error of the disk as one about the run folder."""
     try:
-        yield Workspace(target, folder)
+        yield
     except OSError as error:
         raise OutputError(
             f"the run cannot be written to {str(target)!r}: {error.strerror or error}",
             hint="Free some space or choose another --out; the features that were computed are kept.",
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_name(name: str) -> Path:
     clean = re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "run"
-    candidates = [Path("runs") / clean, *(Path("runs") / f"{clean}-{number}" for number in range(2, 10_000))]
-    return next(path for path in candidates if not path.exists())
+    names = itertools.chain([clean], (f"{clean}-{number}" for number in itertools.count(2)))
+    return next(path for path in map(Path("runs").joinpath, names) if not path.exists() and not _is_in_the_making(path))
+
+
+def _is_in_the_making(target: Path) -> bool:
+    """Whether another process writes a run of this name; a partial folder may also be what a killed one left behind."""
+    partial = re.compile(re.escape(f".{target.name}.partial-") + r"(\d+)")
+    found = [partial.fullmatch(path.name) for path in target.parent.glob(".*.partial-*")]
+    return any(_is_running(int(match[1])) for match in found if match)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # signal 0 would end a process elsewhere
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _check_target(target: Path, *, overwrite: bool) -> None:
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
+    with _told(target):
+        if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+            return
+        foreign = sorted(path.name for path in target.iterdir() if path.name not in _RUN) if target.is_dir() else []
     if not overwrite:
         raise OutputError(
             f"{str(target)!r} exists, and a run must not replace it unasked",
             hint="Add --overwrite, or choose another --out. Features that were computed before are used again anyway.",
         )
-    if not target.is_dir() or not any((target / file).exists() for file in _RUN_FILES):
+    if not _is_run(target) or foreign:
+        what = f"holds {foreign[0]!r}, which is not part of a run" if foreign else "is not a run of headstart"
         raise OutputError(
-            f"{str(target)!r} is not a run of headstart, and only runs are overwritten",
-            hint="Choose another --out, or remove it yourself.",
+            f"{str(target)!r} {what}, and only runs are overwritten",
+            hint="Choose another --out, or move it away yourself.",
         )
+
+
+def _is_run(target: Path) -> bool:
+    try:
+        record = json.loads((target / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and str(record.get("schema")).startswith("headstart.run/")

@@ -23,7 +23,8 @@ class Proposal:
     """Something to try.
 
     Attributes:
-        layers: What is taken from each backbone: `last`, `stages` or `all`.
+        layers: What is taken from each backbone: `last`, `all`, or else all but the last, called `stages` or, where
+            it is a single layer, by its name.
         backbones: The backbones, side by side.
     """
 
@@ -58,17 +59,20 @@ class Proposal:
 
 
 def proposals(backbone: BackboneSpec) -> tuple[Proposal, ...]:
-    """What to try with one backbone: its last layer, the ones before it, and all of them."""
-    if len(backbone.layers) == 1:
+    """What to try with one backbone: its last layer, the others, and all of them."""
+    others = [layer.name for layer in backbone.layers if layer.name != "last"]
+    if not others:
         return (Proposal("last", (backbone,)),)
-    return tuple(Proposal(layers, (backbone,)) for layers in ("last", "stages", "all"))
+    middle = "stages" if len(others) > 1 else others[0]
+    return tuple(Proposal(layers, (backbone,)) for layers in ("last", middle, "all"))
 
 
 def joint_proposals(backbones: Sequence[BackboneSpec]) -> tuple[Proposal, ...]:
     """What to try with several backbones side by side."""
     if len(backbones) < 2:
         return ()
-    return tuple(Proposal(layers, tuple(backbones)) for layers in ("last", "all"))
+    several = any(len(backbone.layers) > 1 for backbone in backbones)
+    return tuple(Proposal(layers, tuple(backbones)) for layers in (("last", "all") if several else ("last",)))
 
 
 @dataclass(frozen=True, eq=False)

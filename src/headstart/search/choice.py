@@ -50,11 +50,9 @@ def _why(winner: Candidate, best: Candidate, others: Sequence[Candidate], n_trie
     if n_tried == 1:
         return "It is the only candidate that was tried."
     if winner is not best:
-        behind = 100 * (best.accuracy.value - winner.accuracy.value)
-        return (
-            f"{best.proposal.name} is {behind:.1f} points better out-of-fold, which is within chance, "
-            "and costs more to run; a tie goes to the cheaper."
-        )
+        ahead = 100 * (best.accuracy.value - winner.accuracy.value)
+        merit = f"{ahead:.1f} points better out-of-fold, which is within chance," if ahead else "as good out-of-fold"
+        return f"{best.proposal.name} is {merit} and costs more to run; a tie goes to the cheaper."
     if not others:
         return "It is the most accurate out-of-fold, clearly ahead of every other candidate."
     n = len(others)

@@ -61,7 +61,9 @@ def draw_curve(
     per_fold = np.stack(masks).sum(axis=1).reshape(len(_SHARES), -1).mean(axis=1)
     whole = float(np.mean([(folds != fold).sum() for fold in used]))
     sizes = np.array([*per_fold, whole]).round().astype(np.int64)
-    return learning_curve(sizes, draws, n_eval=int(measured.sum()), n_full=len(targets), seed=seed)
+    # With few items in a class, two shares of it may be the same items.
+    distinct = np.append(np.diff(sizes) > 0, True)
+    return learning_curve(sizes[distinct], draws[distinct], n_eval=int(measured.sum()), n_full=len(targets), seed=seed)
 
 
 def _folds_in_reach(folds: Int[np.ndarray, " items"], size: int) -> Int[np.ndarray, " folds"]:

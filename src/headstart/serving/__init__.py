@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.serving.model import Model, Prediction, Predictions, load
+from headstart.serving.model import Model, load
+from headstart.serving.predictions import Prediction, Predictions
 
 __all__ = ["Model", "Prediction", "Predictions", "load"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,72 +15,17 @@ from headstart.backbones import pick_device, pick_precision
 from headstart.bundles import Bundle, open_bundle
 from headstart.data.dataset import Items, LeftOut, Modality
 from headstart.data.identify import content_keys
-from headstart.data.read import read_items
 from headstart.errors import DataError
 from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
 from headstart.features.protocol import FeatureStore
+from headstart.serving._inputs import as_items
+from headstart.serving.predictions import Prediction, Predictions
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from headstart.serving._inputs import Given
 
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer for one item.
-
-    Attributes:
-        item: Its name.
-        label: The most probable class.
-        probability: Of that class, 0 to 1.
-        probabilities: Of every class, by name.
-    """
-
-    item: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions(Sequence[Prediction]):
-    """The answers for several items.
-
-    Attributes:
-        items: The names of the items that were used.
-        classes: The class names.
-        probabilities: One row an item, one column a class.
-        left_out: What could not be used, with the reason.
-    """
-
-    items: tuple[str, ...]
-    classes: tuple[str, ...]
-    probabilities: Float64[np.ndarray, "items classes"]
-    left_out: tuple[LeftOut, ...] = ()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The most probable class of each item."""
-        return tuple(self.classes[best] for best in self.probabilities.argmax(axis=1))
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Prediction:  # type: ignore[override]
-        row = self.probabilities[index]
-        best = int(row.argmax())
-        by_name = dict(zip(self.classes, row.tolist(), strict=True))
-        return Prediction(self.items[index], self.classes[best], float(row[best]), by_name)
-
-    def __iter__(self) -> Iterator[Prediction]:
-        return (self[index] for index in range(len(self)))
-
-    def to_frame(self) -> pd.DataFrame:
-        """A table with the columns `item, prediction, probability` and one `p:CLASS` per class."""
-        import pandas as pd
-
-        head = {"item": self.items, "prediction": self.labels, "probability": self.probabilities.max(axis=1)}
-        return pd.DataFrame(head | {f"p:{name}": self.probabilities[:, i] for i, name in enumerate(self.classes)})
+__all__ = ["Model", "Prediction", "Predictions", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +35,12 @@ class Model:
     Attributes:
         bundle: Where it comes from.
         compute: Where and in which precision its networks run.
-        store: Where features are looked up and kept.
+        store: Where features are looked up and kept; None forgets them after each call.
     """
 
     bundle: Bundle
     compute: Compute
-    store: FeatureStore
+    store: FeatureStore | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,31 +48,45 @@ class Model:
         return self.bundle.predictor.classes
 
     @property
-    def modality(self) -> str:
+    def modality(self) -> Modality:
         """What it expects: `image` or `text`."""
         return self.bundle.manifest.modality
 
-    def predict(
-        self, items: str | Path | Sequence[str | Path | np.ndarray], *, column: str | None = None
-    ) -> Predictions:
+    def predict(self, items: Given, *, column: str | None = None) -> Predictions:
         """Predict.
 
         Args:
             items: For images: files, folders, patterns, tables, or uint8 arrays. For texts: the texts themselves, or
-                `Path` objects of tables and text files.
+                `Path` objects of tables and text files. For both a DataFrame.
             column: The column of a table to read; None finds it.
 
+        Returns:
+            An answer for each item that can be used; the others are in `left_out`.
+
         Raises:
-            DataError: If something does not exist, or no item can be used.
+            DataError: If something does not exist or is no item, or no item can be used.
         """
-        usable, left_out = self._read(items, column)
+        usable, left_out = as_items(items, self.modality, column=column)
         return self.predict_items(usable, left_out=left_out)
 
-    def predict_proba(
-        self, items: str | Path | Sequence[str | Path | np.ndarray]
-    ) -> Float64[np.ndarray, "items classes"]:
-        """The probabilities alone, one row for each item that could be used."""
-        return self.predict(items).probabilities
+    def predict_proba(self, items: Given) -> Float64[np.ndarray, "items classes"]:
+        """The probabilities alone, one row for each item and one column for each of `classes`.
+
+        Args:
+            items: As for `predict`.
+
+        Raises:
+            DataError: As `predict`, and if any item cannot be used: rows would no longer belong to items.
+        """
+        predictions = self.predict(items)
+        lost = predictions.left_out
+        if lost:
+            raise DataError(
+                "each item must have a row of probabilities, but "
+                f"{len(lost)} of {len(lost) + len(predictions)} items cannot be used ({_reasons(lost)})",
+                hint="Call predict(), which lists such items in left_out.",
+            )
+        return predictions.probabilities
 
     def predict_items(
         self, items: Items, *, left_out: Sequence[LeftOut] = (), progress: Progress = SILENT
@@ -140,38 +99,50 @@ class Model:
             progress: Where progress is shown.
 
         Raises:
-            DataError: If no item can be used.
+            DataError: If the items are of another modality, or none can be used.
         """
-        identified, unreadable = content_keys(items, progress=progress)
-        backbones = list(self.bundle.backbones.values())
-        found = extract(identified, backbones, store=self.store, compute=self.compute, progress=progress)
-        damaged = [LeftOut(identified.names[row], reason) for row, reason in sorted(found.damaged.items())]
+        if items.modality != self.modality:
+            raise DataError(
+                f"this model sees {self.modality}s, but the items are {items.modality}s",
+                hint=f"Give {self.modality}s, or load a model for {items.modality}s.",
+            )
+        keyed, unreadable = content_keys(items, progress=progress)
+        found = extract(
+            keyed,
+            list(self.bundle.backbones.values()),
+            store=MemoryStore() if self.store is None else self.store,
+            compute=self.compute,
+            progress=progress,
+        )
+        damaged = [LeftOut(keyed.names[row], reason) for row, reason in sorted(found.damaged.items())]
         lost = (*left_out, *unreadable, *damaged)
-        usable = np.array([row for row in range(len(identified)) if row not in found.damaged], dtype=np.int64)
-        if not len(usable):
-            reasons = "; ".join(f"{each.name}: {each.reason}" for each in lost[:3]) or "nothing was given"
-            raise DataError(f"no item can be predicted ({reasons})", hint="Give at least one readable item.")
-        features = {each.backbone.name: each.take(usable) for each in found.features}
-        names = tuple(identified.names[row] for row in usable)
-        return Predictions(names, self.classes, self.bundle.predictor.probabilities(features), lost)
-
-    def _read(
-        self, items: str | Path | Sequence[str | Path | np.ndarray], column: str | None
-    ) -> tuple[Items, tuple[LeftOut, ...]]:
-        given = [items] if isinstance(items, str | Path) else list(items)
-        if any(isinstance(item, np.ndarray) for item in given):
-            arrays = tuple(np.asarray(item) for item in given)
-            return Items("image", arrays, tuple(f"array {row}" for row in range(len(arrays)))), ()
-        if self.modality == "text" and not any(isinstance(item, Path) for item in given):
-            return _texts([str(item) for item in given])
-        modality: Modality = "text" if self.modality == "text" else "image"
-        return read_items([item for item in given if isinstance(item, str | Path)], modality=modality, column=column)
+        kept = np.array([row for row in range(len(keyed)) if row not in found.damaged], dtype=np.int64)
+        if not len(kept):
+            raise DataError(
+                f"no item can be predicted: {_reasons(lost) or 'nothing was given'}",
+                hint="Give at least one readable item.",
+            )
+        features = {each.backbone.name: each.take(kept) for each in found.features}
+        return Predictions(
+            items=tuple(keyed.names[row] for row in kept),
+            classes=self.classes,
+            probabilities=self.bundle.predictor.probabilities(features),
+            rows=_positions(keyed, items)[kept],
+            left_out=lost,
+        )
 
 
-def _texts(texts: Sequence[str]) -> tuple[Items, tuple[LeftOut, ...]]:
-    rows = [row for row, text in enumerate(texts) if text.strip()]
-    empty = tuple(LeftOut(f"text {row}", "empty text") for row in range(len(texts)) if not texts[row].strip())
-    return Items("text", tuple(texts[row] for row in rows), tuple(f"text {row}" for row in rows)), empty
+def _positions(kept: Items, items: Items) -> np.ndarray:
+    """Where the items that were kept, in their order, are among all."""
+    rows: list[int] = []
+    for row, value in enumerate(items.values):
+        if len(rows) < len(kept) and kept.values[len(rows)] is value:
+            rows.append(row)
+    return np.array(rows, dtype=np.int64)
+
+
+def _reasons(lost: Sequence[LeftOut]) -> str:
+    return "; ".join(f"{each.name}: {each.reason}" for each in lost[:3])
 
 
 def load(
@@ -183,7 +154,7 @@ def load(
         path: The folder of a run or of a bundle.
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto` (what the head was fitted with, where this machine has it), `bfloat16` or `float32`.
-        store: Where features are looked up and kept; None keeps them in memory for this call only.
+        store: Where features are looked up and kept; None forgets them after each call.
 
     Raises:
         BundleError: If it is no bundle, was changed, or is from a newer version.
@@ -194,4 +165,4 @@ def load(
     here = pick_precision(precision, where)
     if precision == "auto" and bundle.manifest.precision == "float32":
         here = "float32"
-    return Model(bundle, Compute(where, here), MemoryStore() if store is None else store)
+    return Model(bundle, Compute(where, here), store)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import pickle
 import struct
 import warnings
 import zlib
@@ -180,15 +179,6 @@ def test_bombs_are_refused_even_when_pillow_does_not_check(monkeypatch: pytest.M
 def test_broken_metadata_does_not_cost_the_picture(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.jpg", Image.new("RGB", (8, 8), RED), exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff garbage")
     assert open_image(path).size == (8, 8)
-
-
-def test_damaged_item_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(DamagedItem("a.jpg", "empty file")))
-    assert (error.name, error.reason, str(error)) == (
-        "a.jpg",
-        "empty file",
-        "a.jpg cannot be used as an image: empty file",
-    )
 
 
 def test_thumbnail_is_a_small_jpeg_in_a_uri(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """One library a file: the only place that imports what runs networks.
 
-Each module has the same three functions. `describe(folder, name, source)` reads a folder in the library's own layout and
-returns a spec. `import_weights(spec, source_folder, folder)` writes `model.safetensors` and what else `load` needs.
+Each module has the same three functions. `describe(folder, name, source)` reads a folder in the library's own layout
+and returns a spec. `import_weights(spec, source_folder, folder)` writes `model.safetensors` and what else `load` needs.
 `load(spec, folder, device, precision)` returns a backbone.
 """
 

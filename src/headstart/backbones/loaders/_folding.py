@@ -81,7 +81,10 @@ def _traced(network: Any, run: Run) -> tuple[Sequence[Any], list[tuple[str, str]
 
 
 def _fold(network: Any, convolution_name: str, norm_name: str) -> None:
-    """w' = w · γ/σ and b' = β + (b − μ) · γ/σ, with σ² = running variance + ε; what follows the norm stays."""
+    """Fold one pair: w' = w · γ/σ and b' = β + (b − μ) · γ/σ, with σ² = running variance + ε.
+
+    The activation behind the norm stays in its place.
+    """
     convolution, norm = network.get_submodule(convolution_name), network.get_submodule(norm_name)
     gain = torch.rsqrt(norm.running_var + norm.eps) * (1.0 if norm.weight is None else norm.weight)
     bias = torch.zeros_like(norm.running_mean) if convolution.bias is None else convolution.bias

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import timm
 import torch
 from jaxtyping import Float32
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from headstart._checks import did_you_mean
+from headstart._checks import nearest
 from headstart.backbones.backbone import Batch
+from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._folding import fold_batch_norm
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
@@ -21,49 +24,57 @@ from headstart.errors import BackboneError
 
 _MAX_LAYER_WIDTH = 2048
 _KEPT_STAGES = 2
+_CONFIG = "config.json"
 
 
 class TimmBackbone:
     """A timm network; keeps its last stages on a coarse grid beside the pooled output.
 
     The grid matters when the data is far from photographs: on 100 handwritten digits a linear head on the stride-16
-    stage in 4 × 4 cells is right in 96 % of the cases, on the pooled last layer in 75 % (benchmarks/layers.py).
+    stage in 4 × 4 cells is right in 97 % of the cases, on the pooled last layer in 82 % (benchmarks/layers.py).
     """
 
     def __init__(self, spec: BackboneSpec, network: Any, device: str, precision: Precision) -> None:
         wanted = spec.image
         if wanted is None:
-            raise BackboneError(f"the spec of {spec.name!r} says nothing about images")
+            raise BackboneError(
+                f"the spec of {spec.name!r} must say what images it sees, but has no image section",
+                hint="Import the backbone again.",
+            )
         self.spec = spec
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        size = wanted.size_px
-        folded = fold_batch_norm(network.eval().requires_grad_(False), torch.linspace(-1, 1, 3 * size**2).view(1, 3, size, size))
+        self._stages = sorted(_stage_index(layer.name) for layer in spec.layers if layer.name != "last")
+        example = torch.linspace(-1, 1, 3 * wanted.size_px**2).view(1, 3, wanted.size_px, wanted.size_px)
+        frozen = network.eval().requires_grad_(requires_grad=False)
+        folded = fold_batch_norm(frozen, lambda each: _outputs(each, example, self._stages))
         self._network = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
         self._mean = torch.tensor(wanted.mean, device=self._device).view(1, 3, 1, 1) * 255.0
         self._std = torch.tensor(wanted.std, device=self._device).view(1, 3, 1, 1) * 255.0
-        self._stages = [_stage_index(layer.name) for layer in spec.layers if layer.name != "last"]
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:
         """The features of a batch of uint8 pictures."""
-        pixels = torch.from_numpy(np.asarray(batch)).to(self._device)
+        # A copy, because the caller's array may be read-only or a view of another.
+        pixels = torch.tensor(np.ascontiguousarray(batch), device=self._device)
         # items × height × width × 3 seen as items × 3 × height × width is channels_last already: nothing is copied.
         pictures = (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
         with torch.inference_mode():
-            maps, stages = self._maps(pictures.to(self._dtype))
+            maps, *stages = _outputs(self._network, pictures.to(self._dtype), self._stages)
             last = self._network.forward_head(maps, pre_logits=True)
-        kept = dict(zip(self._stages, stages, strict=True))
-        parts = [
-            last.float() if layer.name == "last" else _on_grid(kept[_stage_index(layer.name)], layer.grid)
-            for layer in self.spec.layers
-        ]
-        return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.float32)
+            kept = dict(zip(self._stages, stages, strict=True))
+            parts = [
+                last.float() if layer.name == "last" else _on_grid(kept[_stage_index(layer.name)], layer.grid)
+                for layer in self.spec.layers
+            ]
+            return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.float32)
 
-    def _maps(self, pictures: torch.Tensor) -> tuple[Any, list[Any]]:
-        if not self._stages:
-            return self._network.forward_features(pictures), []
-        maps, stages = self._network.forward_intermediates(pictures, indices=self._stages)
-        return maps, stages
+
+def _outputs(network: Any, pictures: torch.Tensor, stages: Sequence[int]) -> tuple[Any, ...]:
+    """The last feature maps, then those of the given stages, which must be in the order of the network."""
+    if not stages:
+        return (network.forward_features(pictures),)
+    maps, kept = network.forward_intermediates(pictures, indices=list(stages))
+    return (maps, *kept)
 
 
 def _stage_index(name: str) -> int:
@@ -74,23 +85,34 @@ def _on_grid(maps: torch.Tensor, grid: int) -> torch.Tensor:
     return torch.nn.functional.adaptive_avg_pool2d(maps.float(), grid).flatten(1)
 
 
+def hub_repository(architecture: str) -> str:
+    """Where the hub has timm's default weights of an architecture.
+
+    Raises:
+        BackboneError: If this timm does not know the architecture, or has no weights for it.
+    """
+    _check_known(architecture)
+    facts = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    if facts is None or not facts.hf_hub_id:
+        raise BackboneError(
+            f"timm {timm.__version__} has no pretrained weights of {architecture!r}",
+            hint="Name one that timm.list_models(pretrained=True) lists.",
+        )
+    return str(facts.hf_hub_id)
+
+
 def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
     """The spec of a folder in timm's hub layout: `config.json` beside `model.safetensors`.
 
     Raises:
-        BackboneError: If this timm does not know the architecture.
+        BackboneError: If this timm does not know the architecture, or the network sees something else than squares of
+            three channels.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    facts = config.get("pretrained_cfg", config)
-    network = _build(config["architecture"], config.get("model_args") or {})
-    size = facts.get("test_input_size") or facts["input_size"]
-    image = ImageInput(
-        size_px=int(facts["input_size"][-1] if facts.get("fixed_input_size") else size[-1]),
-        crop=float(facts.get("test_crop_pct") or facts.get("crop_pct") or 0.875),
-        interpolation=facts.get("interpolation", "bicubic"),
-        mean=tuple(facts["mean"]),
-        std=tuple(facts["std"]),
-    )
+    config = _read_config(folder, name)
+    facts = config.get("pretrained_cfg") or config
+    image = _image_input(facts, name)
+    network = _build(str(config.get("architecture", "")), config.get("model_args") or {})
+    layers, gflops = _layers(network, image.size_px, name)
     return BackboneSpec(
         name=name,
         modality="image",
@@ -100,56 +122,128 @@ def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
         source=source,
         licence=facts.get("license") or "",
         n_params=sum(parameter.numel() for parameter in network.parameters()),
+        gflops=gflops,
         image=image,
-        layers=_layers(network, image.size_px),
+        layers=layers,
         citation=facts.get("paper_ids") or "",
     )
 
 
-def _layers(network: Any, size_px: int) -> tuple[Layer, ...]:
-    """The last two stages on the finest grid that stays under 2,048 numbers, then the pooled output."""
-    kept: list[Layer] = []
+def _read_config(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"the {_CONFIG} of {name!r} cannot be read as JSON: {error}", hint="Save the network again."
+        ) from error
+    return config if isinstance(config, dict) else {}
+
+
+def _image_input(facts: dict[str, Any], name: str) -> ImageInput:
+    """As timm.data.resolve_data_config(use_test_size=True), but a fixed size stays."""
+    fixed = bool(facts.get("fixed_input_size"))
+    shape = list((None if fixed else facts.get("test_input_size")) or facts.get("input_size") or (3, 224, 224))
+    crop_mode = facts.get("crop_mode") or "center"
+    if shape[0] != 3 or shape[1] != shape[2] or crop_mode not in {"center", "squash"}:
+        raise BackboneError(
+            f"{name!r} must see square pictures of 3 channels, cropped or squashed, "
+            f"but its input is {shape} and its crop mode {crop_mode!r}",
+            hint="Choose other weights.",
+        )
+    at_test_size = facts.get("test_crop_pct") if not fixed and facts.get("test_input_size") else None
+    return ImageInput(
+        size_px=int(shape[1]),
+        crop=float(at_test_size or facts.get("crop_pct") or timm.data.DEFAULT_CROP_PCT),
+        interpolation=facts.get("interpolation") or "bicubic",
+        mean=tuple(facts.get("mean") or timm.data.IMAGENET_DEFAULT_MEAN),
+        std=tuple(facts.get("std") or timm.data.IMAGENET_DEFAULT_STD),
+        crop_mode="squash" if crop_mode == "squash" else "center",
+    )
+
+
+def _layers(network: Any, size_px: int, name: str) -> tuple[tuple[Layer, ...], float]:
+    """The last two stages on the finest grid that stays under 2,048 numbers, then the pooled output; and the cost."""
     pictures = torch.zeros(1, 3, size_px, size_px)
-    with torch.inference_mode():
-        try:
-            maps, stages = network.eval().forward_intermediates(pictures)
-        except (AttributeError, TypeError, AssertionError):  # not every timm network offers its stages
-            maps, stages = network.eval().forward_features(pictures), []
-        last = network.forward_head(maps, pre_logits=True)
+    try:
+        (stages, last), gflops = counted(lambda: _stages_and_last(network.eval(), pictures))
+    except (AssertionError, AttributeError, TypeError, RuntimeError) as error:  # timm asserts sizes
+        raise BackboneError(
+            f"the network of {name!r} does not turn a picture of {size_px} pixels a side into features",
+            hint="Choose a classification network.",
+        ) from error
+    kept: list[Layer] = []
     for index in range(max(0, len(stages) - _KEPT_STAGES), len(stages)):
         channels, side = stages[index].shape[1], min(stages[index].shape[2:])
         grid = next((cells for cells in (4, 2) if cells <= side and cells**2 * channels <= _MAX_LAYER_WIDTH), 1)
         kept.append(Layer(f"stage{index + 1}", channels * grid**2, grid))
-    return (*kept, Layer("last", int(last.shape[1])))
+    return (*kept, Layer("last", int(last.shape[1]))), gflops
 
 
-def _build(architecture: str, arguments: dict[str, Any] | None = None) -> Any:
-    if not timm.is_model(architecture):
+def _stages_and_last(network: Any, pictures: torch.Tensor) -> tuple[list[Any], Any]:
+    if not hasattr(network, "forward_intermediates"):  # not every timm network offers its stages
+        return [], network.forward_head(network.forward_features(pictures), pre_logits=True)
+    maps, stages = network.forward_intermediates(pictures)
+    return stages, network.forward_head(maps, pre_logits=True)
+
+
+def _check_known(architecture: str) -> None:
+    if timm.is_model(architecture):
+        return
+    close = nearest(architecture, timm.list_models())
+    raise BackboneError(
+        f"timm {timm.__version__} has no architecture {architecture!r}",
+        hint=f"Did you mean {close!r}?" if close else "timm.list_models() has all names.",
+    )
+
+
+def _build(architecture: str, arguments: dict[str, Any], *, with_classifier: bool = False) -> Any:
+    _check_known(architecture)
+    given = arguments if with_classifier else {**arguments, "num_classes": 0}
+    try:
+        return timm.create_model(architecture, pretrained=False, **given)
+    except TypeError as error:
         raise BackboneError(
-            f"timm {timm.__version__} has no architecture {architecture!r}",
-            hint=did_you_mean(architecture, timm.list_models()),
-        )
-    return timm.create_model(architecture, pretrained=False, num_classes=0, **(arguments or {}))
+            f"timm {timm.__version__} cannot build {architecture!r} with the model_args {arguments!r}",
+            hint="Use the version of timm that saved the network.",
+        ) from error
 
 
 def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> None:
-    """Write the weights as safetensors under timm's names, without the classifier.
+    """Write the weights as safetensors under timm's names, without the classifier, and what the network is built with.
 
     Raises:
         BackboneError: If the weights do not fit the architecture.
     """
     file = source_folder / spec.source.file
-    network = _build(spec.architecture)
-    expected = network.state_dict()
+    arguments = _arguments(source_folder, spec.name)
+    expected = _build(spec.architecture, arguments).state_dict()
+    complete = _build(spec.architecture, arguments, with_classifier=True).state_dict()
     if file.suffix == ".pth":
         # weights_only refuses everything but tensors; the file's sha256 was checked before.
-        given = torch.load(file, map_location="cpu", weights_only=True)
-        given = _in_order(spec, given, timm.create_model(spec.architecture, pretrained=False).state_dict())
+        given = _in_order(spec, torch.load(file, map_location="cpu", weights_only=True), complete)
     else:
-        given = load_file(file)
-    kept = {name: tensor.contiguous() for name, tensor in given.items() if name in expected}
+        given = _read_weights(file, spec.name)
+    # The classifier is left out, and it alone: whatever else is too much is an error.
+    kept = {name: tensor.contiguous() for name, tensor in given.items() if name in expected or name not in complete}
     _check_fit(spec, kept, expected)
     save_file(kept, folder / "model.safetensors")
+    if arguments:
+        (folder / _CONFIG).write_text(json.dumps({"model_args": arguments}), encoding="utf-8")
+
+
+def _arguments(folder: Path, name: str) -> dict[str, Any]:
+    if not (folder / _CONFIG).exists():
+        return {}
+    return dict(_read_config(folder, name).get("model_args") or {})
+
+
+def _read_weights(file: Path, name: str) -> dict[str, Any]:
+    try:
+        return dict(load_file(file))
+    except (OSError, SafetensorError) as error:
+        raise BackboneError(
+            f"the weights of {name!r} are no readable safetensors file: {error}", hint="Fetch or save them again."
+        ) from error
 
 
 def _in_order(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
@@ -164,19 +258,24 @@ def _in_order(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any
 
 def _check_fit(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any]) -> None:
     missing = [name for name in expected if name not in given]
-    misshapen = [name for name in given if given[name].shape != expected[name].shape]
-    if missing or misshapen:
+    unknown = [name for name in given if name not in expected]
+    misshapen = [name for name in given if name in expected and given[name].shape != expected[name].shape]
+    if missing or unknown or misshapen:
         raise BackboneError(
             f"the weights of {spec.name!r} do not fit {spec.architecture!r}: missing {missing[:5] or 'none'}, "
-            f"of another shape {misshapen[:5] or 'none'}",
+            f"unknown {unknown[:5] or 'none'}, of another shape {misshapen[:5] or 'none'}",
             hint="Check that the architecture is the one that the weights were trained with.",
         )
 
 
 def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> TimmBackbone:
-    """The network with the weights of `import_weights`, loaded strictly."""
-    network = _build(spec.architecture)
-    weights = load_file(folder / "model.safetensors")
+    """The network with the weights of `import_weights`, loaded strictly.
+
+    Raises:
+        BackboneError: If the weights do not fit the architecture.
+    """
+    network = _build(spec.architecture, _arguments(folder, spec.name))
+    weights = _read_weights(folder / "model.safetensors", spec.name)
     _check_fit(spec, weights, network.state_dict())
     network.load_state_dict(weights, strict=True)
     return TimmBackbone(spec, network, device, precision)

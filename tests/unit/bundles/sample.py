@@ -1,0 +1,77 @@
+"""A small bundle whose backbones are the pixels and a file that nobody runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from headstart.adaptation.predictor import Part, Predictor
+from headstart.backbones import BackboneSpec, ImageInput, Layer, Local, Source, open_local
+from headstart.backbones.loaders.pixels import PIXELS
+from headstart.backbones.resolve import write_local
+from headstart.bundles import Manifest, write_bundle
+
+SPEC = BackboneSpec(
+    name="tiny",
+    modality="image",
+    loader="timm",
+    architecture="tiny",
+    source=Source("folder", "tiny", "model.safetensors", "abc"),
+    layers=(Layer("early", 3), Layer("last", 5)),
+    n_params=8,
+    image=ImageInput(32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+)
+CLASSES = ("cat", "dog", "owl")
+
+
+def tiny(folder: Path) -> Local:
+    """A backbone of files that are never loaded."""
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.json").write_text("{}")
+    write_local(SPEC, folder)
+    return open_local(folder)
+
+
+def pixels(folder: Path) -> Local:
+    """A backbone that runs without weights and without torch."""
+    folder.mkdir(parents=True)
+    write_local(PIXELS, folder)
+    return open_local(folder)
+
+
+def predictor(parts: tuple[Part, ...], width: int, *, classes: tuple[str, ...] = CLASSES) -> Predictor:
+    """A head of random numbers."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(len(classes), width)).astype(np.float32)
+    return Predictor(classes, parts, weight, rng.normal(size=len(classes)).astype(np.float32), 1.5)
+
+
+def manifest(head: Predictor) -> Manifest:
+    """What a fit would say of it."""
+    return Manifest(
+        modality="image",
+        task="classification",
+        classes=head.classes,
+        parts=head.parts,
+        backbones={},
+        temperature=head.temperature,
+        precision="float32",
+        version="0.1.0",
+        created="2026-01-01T00:00:00+00:00",
+    )
+
+
+def written(folder: Path) -> Path:
+    """A bundle of the tiny backbone, below `folder`."""
+    local = tiny(folder / "home" / "tiny")
+    head = predictor((Part("tiny", "last"), Part("tiny", "early")), 8)
+    return write_bundle(folder / "bundle", head, {"tiny": local}, manifest=manifest(head), card="# card\n")
+
+
+def of_pixels(folder: Path) -> Path:
+    """A bundle that predicts from pixels, below `folder`."""
+    local = pixels(folder / "home" / "pixels")
+    head = predictor((Part("pixels", "last"),), PIXELS.width)
+    return write_bundle(folder / "bundle", head, {"pixels": local}, manifest=manifest(head), card="# card\n")

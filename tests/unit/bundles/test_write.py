@@ -1,0 +1,84 @@
+"""Writing a bundle."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundles import sample
+from headstart._fingerprint import sha256_file
+from headstart.adaptation.predictor import Part
+from headstart.bundles import open_bundle, write_bundle
+from headstart.errors import OutputError
+
+
+def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
+    local = sample.tiny(tmp_path / "tiny")
+    head = sample.predictor((Part("tiny", "last"), Part("tiny", "early")), 8)
+    write_bundle(tmp_path / "bundle", head, {"tiny": local}, manifest=sample.manifest(head), card="card")
+    bundle = open_bundle(tmp_path / "bundle")
+    np.testing.assert_array_equal(bundle.predictor.weight, head.weight)
+    np.testing.assert_array_equal(bundle.predictor.bias, head.bias)
+    assert (bundle.predictor.classes, bundle.predictor.parts, bundle.predictor.temperature) == (
+        head.classes,
+        head.parts,
+        head.temperature,
+    )
+    assert bundle.backbones["tiny"].spec == local.spec
+    assert bundle.backbones["tiny"].folder == tmp_path / "bundle" / "backbones" / "0"
+
+
+def test_the_manifest_has_the_sha256_of_every_other_file(tmp_path: Path) -> None:
+    folder = sample.written(tmp_path)
+    listed = json.loads((folder / "manifest.json").read_text())["files"]
+    found = {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+    found.pop("manifest.json")
+    assert listed == found
+    assert set(listed) == {
+        "head.safetensors",
+        "README.md",
+        *(f"backbones/0/{name}" for name in ("spec.json", "config.json", "model.safetensors")),
+    }
+
+
+def test_only_backbones_that_the_head_needs_are_shipped(tmp_path: Path) -> None:
+    tiny, pixels = sample.tiny(tmp_path / "tiny"), sample.pixels(tmp_path / "pixels")
+    head = sample.predictor((Part("tiny", "last"),), 5)
+    given = {"pixels": pixels, "tiny": tiny}
+    folder = write_bundle(tmp_path / "bundle", head, given, manifest=sample.manifest(head), card="")
+    assert list(open_bundle(folder).backbones) == ["tiny"]
+
+
+def test_editing_a_bundle_in_place_leaves_the_cache_alone(tmp_path: Path) -> None:
+    folder = sample.written(tmp_path)
+    with (folder / "backbones" / "0" / "model.safetensors").open("r+b") as file:
+        file.write(b"W")
+    assert (tmp_path / "home" / "tiny" / "model.safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.skipif(not hasattr(stat, "S_IMODE"), reason="modes are POSIX")
+def test_every_file_may_be_read_by_whoever_may_read_the_others(tmp_path: Path) -> None:
+    folder = sample.written(tmp_path)
+    (tmp_path / "plain").write_text("")
+    usual = stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()} == {usual}
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OutputError) as caught:
+        sample.written(tmp_path)
+    assert str(caught.value) == (
+        f"the bundle cannot be written to {str(tmp_path / 'bundle')!r}: No space left on device"
+    )
+    assert "the features that were computed are kept" in caught.value.hint
+    assert not (tmp_path / "bundle" / "manifest.json").exists()

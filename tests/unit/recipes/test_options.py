@@ -1,0 +1,56 @@
+"""What a user can ask of `fit`, checked before any data is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headstart.errors import OptionError
+from headstart.recipes.options import FitOptions
+
+
+@pytest.mark.parametrize(
+    ("asked", "message", "hint"),
+    [
+        (
+            {"task": "regression"},
+            "the task 'regression' is not there yet; only classification is",
+            "Put the numbers into a few classes, such as low, middle and high.",
+        ),
+        (
+            {"task": "clasification"},
+            "the task must be auto or classification, but got 'clasification'",
+            "Did you mean 'classification'?",
+        ),
+        (
+            {"modality": "images"},
+            "the modality must be auto or image or text, but got 'images'",
+            "Did you mean 'image'?",
+        ),
+        ({"strategies": ("linaer",)}, "no strategy is called 'linaer'; there is linear", "Did you mean 'linear'?"),
+        ({"seed": -1}, "the seed must be 0 or greater, but got -1", "Use --seed 0."),
+        ({"test": 1.0}, "the test share must be above 0 and below 1, but got 1.0", "0.2 holds out one in five."),
+        ({"test": "0"}, "the test share must be above 0 and below 1, but got '0'", "0.2 holds out one in five."),
+        ({"test": "nan"}, "the test share must be above 0 and below 1, but got 'nan'", "0.2 holds out one in five."),
+        ({"budget_s": 0.0}, "the budget must be a positive number of seconds, but got 0.0", "120 is two minutes."),
+        (
+            {"budget_s": float("nan")},
+            "the budget must be a positive number of seconds, but got nan",
+            "120 is two minutes.",
+        ),
+    ],
+)
+def test_what_is_outside_its_rule_is_refused(asked: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        FitOptions(**asked)
+    assert (str(caught.value), caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("test", "share", "source"),
+    [(None, None, None), (0.3, 0.3, None), ("0.3", 0.3, None), ("test.csv", None, "test.csv"), ("30%", None, "30%")],
+)
+def test_a_test_is_a_share_or_a_source(test: Any, share: float | None, source: str | None) -> None:
+    options = FitOptions(test=test)
+    assert (options.test_share, options.test_source) == (share, source)

@@ -1,0 +1,59 @@
+"""Numbers in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstart.evaluation.records import Difference, Estimate
+from headstart.recipes.sentences import control_sentence, fit_sentence, interval
+
+
+def _estimate(value: float, half: float = 0.03) -> Estimate:
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), 400)
+
+
+def test_an_estimate_has_its_interval_and_its_number_of_items() -> None:
+    assert interval(Estimate(0.845, 0.806, 0.877, 1400)) == "84.5 % (80.6 to 87.7 %, n = 1,400)"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "value", "words"),
+    [
+        ("helps", 0.1, "The pretrained knowledge helps: +10.0 points (+7.0 to +13.0) against word counts."),
+        (
+            "hurts",
+            -0.1,
+            "The pretrained knowledge hurts: -10.0 points (-13.0 to -7.0) against word counts; "
+            "ship the simpler model instead.",
+        ),
+        (
+            "no difference",
+            0.01,
+            "The pretrained knowledge makes no difference that could be measured: "
+            "+1.0 points (-2.0 to +4.0) against word counts.",
+        ),
+    ],
+)
+def test_the_verdict_in_words(verdict: str, value: float, words: str) -> None:
+    difference = Difference(value=value, low=value - 0.03, high=value + 0.03, p_value=0.01, n=400)
+    assert control_sentence(verdict, difference, "word counts") == words  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("training", "out_of_fold", "test", "words"),
+    [
+        (
+            0.91,
+            0.90,
+            0.89,
+            "It is about as good on items it did not see as on those it was fitted on. Out-of-fold and test",
+        ),
+        (1.0, 0.90, 0.89, "It is 10 points better on the items it was fitted on"),
+        (0.91, 0.90, 0.80, "The test is clearly harder than the training data"),
+        (0.91, 0.90, 0.99, "The test is clearly easier than the training data"),
+    ],
+)
+def test_training_out_of_fold_and_test_side_by_side(
+    training: float, out_of_fold: float, test: float, words: str
+) -> None:
+    assert words in fit_sentence(_estimate(training), _estimate(out_of_fold), _estimate(test))
