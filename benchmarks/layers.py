@@ -10,14 +10,11 @@ in nothing else.
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
+from _provenance import provenance
 from headstart._home import default_home
 from headstart.adaptation.predictor import Part
 from headstart.adaptation.strategies.linear import Linear
@@ -70,15 +67,6 @@ def row(folder: Path, store: Store) -> str:
 def table_line(*cells: str) -> str:
     """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
-
-
-def provenance() -> str:
-    """Machine, date and commit."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return f"{machine}; {datetime.now(UTC):%Y-%m-%d}; commit {commit or 'unknown'}"
 
 
 def main(folders: list[Path]) -> None:

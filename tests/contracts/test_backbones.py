@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart.backbones import Local, catalogue, resolve
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.testing.backbones import BACKBONE_CHECKS, check_backbone
-from tests.unit.backbones.tiny import save_bert, save_timm
 
 SAVED: dict[str, Callable[[Path], Path]] = {
     "test_resnet": lambda folder: save_timm(folder, "test_resnet"),
@@ -21,6 +21,8 @@ SAVED: dict[str, Callable[[Path], Path]] = {
     "roberta": lambda folder: save_bert(folder, kind="roberta"),
 }
 NAMES = ["pixels", *catalogue(), *SAVED]
+SLOW = {"efficientnet_lite1", "efficientnet_lite2"}  # the same network as lite0, larger
+MARKED = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Local]:
 
 
 @pytest.mark.parametrize("check", BACKBONE_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MARKED)
 def test_promises(name: str, check: Callable[[Local], None], found: Callable[[str], Local]) -> None:
     check(found(name))
 

@@ -33,19 +33,26 @@ def _network(spec: BackboneSpec) -> Any:
 
 
 def test_there_are_four_starters_and_their_names_are_their_keys() -> None:
-    assert [spec.name for spec in starters("image")] == ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+    assert [spec.name for spec in starters("image")] == [
+        "efficientnet_lite0",
+        "efficientnet_lite1",
+        "efficientnet_lite2",
+    ]
     assert [spec.name for spec in starters("text")] == ["all_minilm_l6_v2"]
     assert all(name == spec.name for name, spec in catalogue().items())
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_a_spec_is_complete(spec: BackboneSpec) -> None:
-    assert spec.licence and spec.citation and spec.pretrained_on
+    assert spec.licence
+    assert spec.citation
+    assert spec.pretrained_on
     assert spec.gflops > 0
     assert len(spec.source.sha256) == 64
     assert (spec.image is None) == (spec.modality == "text")
     assert (spec.text is None) == (spec.modality == "image")
-    assert spec.layers[-1].name == "last" and spec.layers[-1].grid == 1
+    assert spec.layers[-1].name == "last"
+    assert spec.layers[-1].grid == 1
 
 
 def test_starters_come_cheapest_first() -> None:

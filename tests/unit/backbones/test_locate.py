@@ -86,7 +86,7 @@ def test_half_a_cache_without_a_network_is_an_offline_error(
 
 @pytest.mark.usefixtures("online")
 def test_what_the_hub_refuses_is_said_in_one_sentence(snapshot: dict[str, Any]) -> None:
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     refusal = HfHubHTTPError.__new__(HfHubHTTPError)
     cases: list[tuple[Exception, type[BackboneError], str]] = [
@@ -104,7 +104,12 @@ def test_what_the_hub_refuses_is_said_in_one_sentence(snapshot: dict[str, Any]) 
 
 def test_a_name_that_is_never_looked_up_costs_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locate, "_PROBE_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(socket, "create_connection", lambda *_: time.sleep(2))
+
+    def look_up_for_long(*_: object) -> None:
+        time.sleep(1.5)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", look_up_for_long)
     monkeypatch.setattr(locate, "getproxies", dict)
     begin = time.monotonic()
     assert not locate._hub_is_reachable()

@@ -98,6 +98,8 @@ def test_auto_on_a_cpu_is_what_it_multiplies_natively(
 def test_a_chosen_precision_is_kept_and_an_unknown_one_refused() -> None:
     assert pick_precision("bfloat16", "cpu") == "bfloat16"
     assert pick_precision("float32", "cuda") == "float32"
-    with pytest.raises(OptionError, match="the precision must be auto, bfloat16 or float32, but got 'bfloat'") as caught:
+    with pytest.raises(
+        OptionError, match="the precision must be auto, bfloat16 or float32, but got 'bfloat'"
+    ) as caught:
         pick_precision("bfloat", "cpu")
     assert caught.value.hint == "Did you mean 'bfloat16'?"

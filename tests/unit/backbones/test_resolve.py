@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart.backbones import Local, catalogue, load, open_local, resolve
 from headstart.errors import BackboneError
 from headstart.testing.backbones import example
-from tests.unit.backbones.tiny import save_bert, save_timm
 
 module = importlib.import_module("headstart.backbones.resolve")  # the package has a function of that name
 STARTER = "efficientnet_lite0"
@@ -131,7 +131,8 @@ def test_another_configuration_of_the_same_weights_is_another_backbone(tmp_path:
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     cls = resolve(str(folder), tmp_path)
-    assert mean.spec.text is not None and cls.spec.text is not None
+    assert mean.spec.text is not None
+    assert cls.spec.text is not None
     assert (mean.spec.text.pooling, cls.spec.text.pooling) == ("mean", "cls")
     assert not np.allclose(load(mean).forward(example(mean, 2)), load(cls).forward(example(cls, 2)))
 
@@ -149,9 +150,7 @@ def test_weights_that_are_no_safetensors_are_refused_and_nothing_half_stays(tiny
     assert list((tmp_path / "backbones").iterdir()) == []
 
 
-def test_an_interrupted_import_leaves_nothing_half(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_import_leaves_nothing_half(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
 
         def interrupt(*_: object) -> None:
@@ -223,5 +222,5 @@ def test_a_changed_file_is_noticed(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"the file 'model.safetensors' of the backbone 'local/tiny' is missing or"):
         resolve(str(tiny), tmp_path)
     (local.folder / "spec.json").write_text("{")
-    with pytest.raises(BackboneError, match="has no readable spec.json"):
+    with pytest.raises(BackboneError, match=r"has no readable spec\.json"):
         open_local(local.folder)

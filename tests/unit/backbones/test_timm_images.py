@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
+from tests.unit.backbones.tiny import save_timm
 
 from headstart.backbones import BackboneSpec, Source, load, resolve
 from headstart.backbones.loaders import timm_images
 from headstart.errors import BackboneError
 from headstart.testing.backbones import example
-from tests.unit.backbones.tiny import save_timm
 
 
 def described(folder: Path) -> BackboneSpec:
@@ -48,9 +48,7 @@ def test_a_fixed_size_stays(tmp_path: Path) -> None:
     assert (image.size_px, image.crop) == (160, 0.95)
 
 
-@pytest.mark.parametrize(
-    "facts", [{"input_size": [1, 28, 28]}, {"input_size": [3, 160, 128]}, {"crop_mode": "border"}]
-)
+@pytest.mark.parametrize("facts", [{"input_size": [1, 28, 28]}, {"input_size": [3, 160, 128]}, {"crop_mode": "border"}])
 def test_pictures_that_cannot_be_prepared_are_refused(facts: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="'tiny' must see square pictures of 3 channels, cropped or squashed"):
         described(change(save_timm(tmp_path / "a"), **facts))
@@ -61,10 +59,10 @@ def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="has no architecture 'resnet5O'"):
         described(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(BackboneError, match="the config.json of 'tiny' cannot be read as JSON"):
+    with pytest.raises(BackboneError, match=r"the config\.json of 'tiny' cannot be read as JSON"):
         described(tmp_path)
     (tmp_path / "config.json").write_text('{"architecture": "test_resnet", "model_args": {"colour": 1}}')
-    with pytest.raises(BackboneError, match="cannot build 'test_resnet' with the model_args {'colour': 1}"):
+    with pytest.raises(BackboneError, match=r"cannot build 'test_resnet' with the model_args {'colour': 1}"):
         described(tmp_path)
 
 
@@ -104,7 +102,7 @@ def test_another_port_must_have_the_shapes_in_timms_order(tmp_path: Path) -> Non
 
 def test_an_architecture_without_weights_has_no_place_on_the_hub() -> None:
     assert timm_images.hub_repository("resnet50") == "timm/resnet50.a1_in1k"
-    with pytest.raises(BackboneError, match="has no pretrained weights of 'resnet51q_no'|has no architecture"):
+    with pytest.raises(BackboneError, match=r"has no architecture 'resnet51q_no'"):
         timm_images.hub_repository("resnet51q_no")
 
 

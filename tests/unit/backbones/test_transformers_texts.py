@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
+from tests.unit.backbones.tiny import save_bert
 
 from headstart.backbones import BackboneSpec, Source, load, resolve
 from headstart.backbones.loaders import transformers_texts
 from headstart.errors import BackboneError
-from tests.unit.backbones.tiny import save_bert
 
 
 def described(folder: Path) -> BackboneSpec:
@@ -66,7 +66,8 @@ def test_weights_with_a_task_head_and_names_of_old_are_the_same_encoder(tmp_path
     folder = save_bert(tmp_path / "a", with_head=True)
     plain = load(resolve(str(folder), tmp_path)).forward(["the bird"])
     weights = load_file(folder / "model.safetensors")
-    assert "classifier.weight" in weights and "bert.embeddings.LayerNorm.weight" in weights
+    assert "classifier.weight" in weights
+    assert "bert.embeddings.LayerNorm.weight" in weights
     old = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
         for name, tensor in weights.items()

@@ -29,7 +29,13 @@ def save_bert(folder: Path, *, kind: str = "bert", max_positions: int = 64, with
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification, BertModel, RobertaConfig, RobertaModel
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"a the small red old bird sleeps under over green trees and".split()]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *["a", "the", "small", "red", "old", "bird", "sleeps", "under", "over", "green", "trees", "and"],
+    ]
     tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -133,7 +133,7 @@ def test_modules_in_the_working_folder_are_not_run(
 @pytest.mark.parametrize("n_taken", [0, 1, 30])
 def test_no_process_survives_whoever_stops_early(files: list[Path], n_taken: int) -> None:
     before = children()
-    with pytest.raises(KeyboardInterrupt), decode_ahead(files, [SMALL]) as prepared:
+    with pytest.raises(KeyboardInterrupt), decode_ahead(files, [SMALL]) as prepared:  # noqa: PT012
         for _ in range(n_taken):
             next(prepared)
         raise KeyboardInterrupt
@@ -146,7 +146,8 @@ def test_a_decoder_ends_with_its_parent_and_not_by_ctrl_c() -> None:
 
     command = [sys.executable, "-P", "-m", "headstart.features._decoder", to_json([SMALL], indent=0)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     assert process.stdout.readline() == b'{"ready": true}\n'
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,19 @@ def _content(folder: str | Path) -> str:
     return str(json.loads((Path(folder) / "run.json").read_text())["content"])
 
 
+def _attempt(out: str, body: Callable[[Workspace], object], *, overwrite: bool = False) -> None:
+    with open_workspace(out, "data", overwrite=overwrite) as workspace:
+        _write(workspace)
+        body(workspace)
+
+
+def _raise(error: type[BaseException]) -> Callable[[Workspace], object]:
+    def body(workspace: Workspace) -> None:
+        raise error("stop")
+
+    return body
+
+
 def _all_files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
@@ -53,9 +68,8 @@ def test_a_run_appears_when_it_is_finished_and_not_before(here: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 def test_nothing_is_left_of_a_run_that_fails(here: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), open_workspace("a/b/x", "data", overwrite=False) as workspace:
-        _write(workspace)
-        raise error
+    with pytest.raises(error):
+        _attempt("a/b/x", _raise(error))
     assert _all_files(here) == []
 
 
@@ -119,9 +133,8 @@ def test_overwriting_replaces_the_whole_run(here: Path) -> None:
 def test_a_run_that_fails_leaves_the_old_one_intact(here: Path) -> None:
     _run("x")
     before = _all_files(here)
-    with pytest.raises(KeyboardInterrupt), open_workspace("x", "data", overwrite=True) as workspace:
-        _write(workspace)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _attempt("x", _raise(KeyboardInterrupt), overwrite=True)
     assert _all_files(here) == before
     assert _content("x") == "old"
 
@@ -136,22 +149,20 @@ def test_a_failure_while_changing_places_puts_the_old_run_back(here: Path, monke
             raise KeyboardInterrupt
         return replace(self, target)
 
-    with pytest.raises(KeyboardInterrupt), open_workspace("x", "data", overwrite=True) as workspace:
-        _write(workspace)
-        monkeypatch.setattr(Path, "replace", interrupted)
-        workspace.finish()
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _attempt("x", Workspace.finish, overwrite=True)
     assert _all_files(here) == before
     assert _content("x") == "old"
 
 
 def test_a_run_that_appeared_meanwhile_is_not_replaced(here: Path) -> None:
-    with (
-        pytest.raises(OutputError, match="'x' exists"),
-        open_workspace("x", "data", overwrite=False) as workspace,
-    ):
-        _write(workspace)
+    def body(workspace: Workspace) -> None:
         _run("x", "of somebody else")
         workspace.finish()
+
+    with pytest.raises(OutputError, match="'x' exists"):
+        _attempt("x", body)
     assert _content("x") == "of somebody else"
 
 
@@ -203,9 +214,12 @@ def test_a_full_disk_while_logging_is_an_output_error(monkeypatch: pytest.Monkey
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OutputError) as caught, open_workspace("x", "data", overwrite=False) as workspace:
+    def body(workspace: Workspace) -> None:
         monkeypatch.setattr(Path, "open", full)
         workspace.log("read")
+
+    with pytest.raises(OutputError) as caught:
+        _attempt("x", body)
     assert str(caught.value) == "the run cannot be written to 'x': No space left on device"
 
 
@@ -228,11 +242,10 @@ def test_every_line_of_the_log_is_json_whatever_classes_are_called() -> None:
 def test_the_clock_counts_from_the_start_of_the_command() -> None:
     clock = Clock(time.monotonic() - 5.0, 8.0)
     assert 2.5 < clock.left_s <= 3.0
-    with clock.step("read"):
-        time.sleep(0.01)
-    with pytest.raises(ValueError, match="x"), clock.step("read"):
-        time.sleep(0.01)
-        raise ValueError("x")
+    for _ in range(2):
+        with contextlib.suppress(ValueError), clock.step("read"):
+            time.sleep(0.01)
+            raise ValueError
     timings = clock.timings()
     assert list(timings) == ["read", "total"]
     assert 0.02 <= timings["read"] < 1.0 < 5.0 <= timings["total"]
