@@ -1,8 +1,8 @@
-"""Test accuracy of `fit` on real sets, beside one pass and scikit-learn's LogisticRegressionCV for each starter.
+"""Test accuracy of `fit` on real sets, beside one pass and scikit-learn's LogisticRegressionCV.
 
     python benchmarks/accuracy.py [DATA_FOLDER] [--peer] [--only NAME]
 
-DATA_FOLDER holds `images/` and `text/` with one set each below it. Everything goes to a home and a run folder of its own.
+DATA_FOLDER holds `images/` and `text/` with one set each below them. Features and runs go to a temporary folder.
 """
 
 from __future__ import annotations

@@ -26,13 +26,13 @@ from headstart.backbones import pick_precision, resolve
 from headstart.backbones.preprocess import prepare_image
 from headstart.data.images import open_image
 
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
 _BARE = """
 import sys, time
 from pathlib import Path
 import numpy as np, timm, torch
 from headstart.backbones.catalogue import catalogue
-
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 spec = catalogue()[sys.argv[2]]
 batches = np.load(sys.argv[1])
 dtype = torch.bfloat16 if sys.argv[3] == "bfloat16" else torch.float32

@@ -14,7 +14,8 @@ from headstart import _records
 from headstart.errors import OptionError, StoreError
 from headstart.features import _reading
 from headstart.features.memory import MemoryStore
-from headstart.features.store import Store, default_home
+from headstart._home import default_home
+from headstart.features.store import Store
 from headstart.testing.stores import STORE_CHECKS, MakeStore, batch, check_store, namespace
 
 FLOAT32 = 4

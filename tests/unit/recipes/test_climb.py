@@ -1,0 +1,210 @@
+"""The ladder under a budget, with passes that take as long as a test says on a clock that it turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart._progress import Silent
+from headstart.backbones import BackboneSpec, ImageInput, Layer, Local, Source
+from headstart.data.dataset import Items
+from headstart.features.extract import Compute, Extraction, Features, namespace_of
+from headstart.features.memory import MemoryStore
+from headstart.recipes import climb as module
+from headstart.recipes.climb import NOT_REACHED, Climb
+from headstart.recipes.workspace import Clock, Workspace
+from headstart.search.candidates import Proposal, proposals
+
+N = 100
+COMPUTE = Compute("cpu", "float32")
+TARGETS = np.arange(N) % 2
+FOLDS = np.arange(N) // 2 % 5
+
+
+def _local(name: str, *, gflops: float = 1.0) -> Local:
+    layers = (Layer("early", 3), Layer("last", 4))
+    image = ImageInput(32, 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    spec = BackboneSpec(
+        name, "image", "timm", name, Source("folder", name, sha256=name), layers, 9, "", "", gflops, image
+    )
+    return Local(spec, Path(), {})
+
+
+@dataclass
+class Said(Silent):
+    """Remembers what was said."""
+
+    messages: list[str] = field(default_factory=list)
+
+    def say(self, message: str) -> None:
+        """Remember."""
+        self.messages.append(message)
+
+
+@dataclass
+class Machine:
+    """Computes `pace` items a second on a clock of its own."""
+
+    now: float = 0.0
+    pace: float = 10.0
+    damaged: dict[str, str] = field(default_factory=dict)
+    calls: list[tuple[str, int]] = field(default_factory=list)
+
+    def extract(
+        self, items: Items, backbones: Sequence[Local], *, store: MemoryStore, deadline: float | None, **_: Any
+    ) -> Extraction:
+        """As the true one: what the store has is free, and an item is computed even when it is late already."""
+        begin, found = self.now, []
+        for local in backbones:
+            namespace = namespace_of(local, COMPUTE)
+            values, there = store.read(namespace, items.keys)
+            n = 0
+            for row, key in enumerate(items.keys):
+                late = deadline is not None and self.now >= deadline
+                if there[row] or key in self.damaged or (late and n):
+                    continue
+                self.now += 1 / self.pace
+                values[row], there[row], n = float(key), True, n + 1
+                with store.writer(namespace) as writer:
+                    writer.append([key], values[row : row + 1])
+            self.calls.append((local.spec.name, n))
+            found.append(Features(local.spec, values, there, n, 0.1))
+        damaged = {row: self.damaged[key] for row, key in enumerate(items.keys) if key in self.damaged}
+        return Extraction(tuple(found), damaged, wall_s=self.now - begin, loading_s=0.0)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine that the ladder runs on."""
+    machine = Machine()
+    monkeypatch.setattr(module, "extract", machine.extract)
+    monkeypatch.setattr("time.monotonic", lambda: machine.now)
+    return machine
+
+
+def _climb(tmp_path: Path, budget_s: float, store: MemoryStore | None = None) -> Climb:
+    store = store or MemoryStore()
+    items = Items("image", tuple(range(N)), tuple(map(str, range(N))), tuple(map(str, range(N))))  # type: ignore[arg-type]
+    workspace = Workspace(tmp_path / "x", tmp_path, overwrite=False)
+    return Climb(items, store, store, COMPUTE, Clock(0.0, budget_s), workspace, Said())
+
+
+def _said(climb: Climb) -> str:
+    assert isinstance(climb.progress, Said)
+    return "\n".join(climb.progress.messages)
+
+
+def test_the_first_pass_takes_what_the_budget_allows(machine: Machine, tmp_path: Path) -> None:
+    climb = _climb(tmp_path, budget_s=12.0)  # 70 % of it are 8.4 s at 10 items a second
+    lost = climb.first_pass([_local("a")])
+    assert sorted(lost) == list(range(84, 100))
+    assert set(lost.values()) == {NOT_REACHED}
+
+
+def test_a_few_items_are_computed_whatever_the_budget(machine: Machine, tmp_path: Path) -> None:
+    machine.pace = 0.1
+    lost = _climb(tmp_path, budget_s=3.0).first_pass([_local("a")])
+    assert set(range(64)).isdisjoint(lost)
+    assert 34 <= len(lost) <= 36
+
+
+def test_damaged_items_do_not_count_as_late(machine: Machine, tmp_path: Path) -> None:
+    machine.damaged = {str(row): "truncated" for row in range(60)}
+    lost = _climb(tmp_path, budget_s=60.0).first_pass([_local("a")])
+    assert lost == dict.fromkeys(range(60), "truncated")
+    assert machine.calls == [("a", 40)]
+
+
+def test_an_item_needs_the_control_too(machine: Machine, tmp_path: Path) -> None:
+    store = MemoryStore()
+    machine.extract(_climb(tmp_path, 1.0).items, [_local("a")], store=store, deadline=None)
+    machine.now = 0.0
+    machine.pace = 10.0
+    climb = _climb(tmp_path, budget_s=12.0, store=store)
+    assert sorted(climb.first_pass([_local("a"), _local("pixels")])) == list(range(84, 100))
+
+
+def _after_first(machine: Machine, tmp_path: Path, budget_s: float) -> Climb:
+    climb = _climb(tmp_path, budget_s)
+    assert climb.first_pass([_local("a")]) == {}
+    return climb
+
+
+def test_a_pass_that_cannot_fit_is_not_begun(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=30.0)
+    # Ten times the cost of the first, whose 100 items took 10 s: 1 s to load and 100 s.
+    assert not climb.next_pass(_local("b", gflops=10.0))
+    assert "b is left out: it needs about 101 s, and 20 s of the budget are left." in _said(climb)
+    assert [name for name, _ in machine.calls] == ["a"]
+
+
+def test_a_pass_that_fits_is_made(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=60.0)
+    assert climb.next_pass(_local("b", gflops=2.0))
+    assert machine.calls[-1] == ("b", 100)
+    assert climb.seconds["b"] == pytest.approx(10.0)
+
+
+def test_what_the_store_has_is_free_whatever_the_budget(machine: Machine, tmp_path: Path) -> None:
+    store = MemoryStore()
+    for name in "ab":
+        machine.extract(_climb(tmp_path, 1.0).items, [_local(name)], store=store, deadline=None)
+    store.remember_speed("b", 0.001, device="cpu", dtype="float32")
+    machine.now = 0.0
+    climb = _climb(tmp_path, budget_s=5.0, store=store)
+    climb.first_pass([_local("a")])
+    assert climb.next_pass(_local("b"))
+    assert machine.calls[-1] == ("b", 0)
+
+
+def test_a_pass_that_turns_out_too_slow_is_left_out_and_kept(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=40.0)
+    machine.pace = 2.0
+    assert not climb.next_pass(_local("b"))
+    assert "b" not in climb.features
+    assert "items were still to do when its time was up; the others are kept" in _said(climb)
+    assert machine.now <= 40.0 - 3.0
+
+
+def test_a_backbone_that_fails_on_an_item_is_left_out(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=60.0)
+    machine.damaged = {"7": "not finite"}
+    assert not climb.next_pass(_local("b"))
+    assert "b is left out: it gives no features for 1 items." in _said(climb)
+    assert list(climb.features) == ["a"]
+
+
+def test_a_handful_of_items_is_no_measure_of_speed(machine: Machine, tmp_path: Path) -> None:
+    climb = _climb(tmp_path, budget_s=60.0)
+    climb.items = climb.items.take(range(31))
+    climb.first_pass([_local("a")])
+    assert climb.speeds.speed("a", device="cpu", dtype="float32") is None
+    full = _after_first(machine, tmp_path, budget_s=600.0)
+    assert full.speeds.speed("a", device="cpu", dtype="float32") == pytest.approx(10.0)
+
+
+def _try(climb: Climb, wanted: Sequence[Proposal]) -> list[str]:
+    climb.try_all(wanted, np.arange(N), TARGETS, FOLDS, n_classes=2, seed=0)
+    return [each.proposal.layers for each in climb.candidates]
+
+
+def test_the_first_candidate_is_tried_in_any_case_and_others_if_they_fit(machine: Machine, tmp_path: Path) -> None:
+    local = _local("a")
+    in_time = _after_first(machine, tmp_path, budget_s=100.0)
+    assert _try(in_time, proposals(local.spec)) == ["last", "stages", "all"]
+    late = _climb(tmp_path, budget_s=machine.now + 1.0)
+    late.first_pass([local])
+    assert _try(late, proposals(local.spec)) == ["last"]
+    assert "a · all is left out" in _said(late)
+
+
+def test_going_on_with_fewer_items_keeps_rows_together(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=60.0)
+    climb.keep(np.array([5, 2]))
+    assert climb.items.names == ("5", "2")
+    np.testing.assert_array_equal(climb.features["a"].values[:, 0], [5.0, 2.0])
