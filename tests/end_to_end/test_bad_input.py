@@ -398,8 +398,8 @@ def test_options_outside_their_rules(cli: Cli, arguments: tuple[str, ...], messa
 
 def test_a_budget_that_is_too_small_gives_a_true_report_on_a_sample(cli: Cli, network: Network) -> None:
     photos(Path("photos"), 60)
-    network.seconds = 1.0
-    result = cli("fit", "photos", "--budget", "3s", *FIT)
+    network.seconds = 0.5
+    result = cli("fit", "photos", "--budget", "2s", *FIT)
     assert result.code == 0, result.err
     run = record("out")
     n = run["data"]["n_train"] + run["data"]["n_test"]

@@ -303,10 +303,10 @@ def test_the_true_network_tells_colours_apart(real: Real) -> None:
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-3)])
-@pytest.mark.parametrize("batch", [1, 3, 100])
+@pytest.mark.parametrize("batch", [1, 100])
 def test_the_bundle_predicts_what_the_run_did(real: Real, precision: str, tolerance: float, batch: int) -> None:
     with (real.folder / "predictions_test.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:3] if batch == 1 else list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))[:2] if batch == 1 else list(csv.DictReader(file))
     model = hs.load(real.folder, device="cpu", precision=precision)
     expected = np.array([[float(row[f"p:{name}"]) for name in model.classes] for row in rows])
     files = [real.photos / row["item"] for row in rows]

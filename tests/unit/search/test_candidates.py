@@ -24,6 +24,11 @@ def test_a_backbone_with_one_layer_gives_one_proposal() -> None:
     assert [each.layers for each in proposals(spec("a"))] == ["last"]
 
 
+def test_a_single_layer_before_the_last_is_called_by_its_name() -> None:
+    middle = proposals(spec("a", layers=(("tokens", 3), ("last", 4))))[1]
+    assert (middle.name, middle.parts) == ("a · tokens", (Part("a", "tokens"),))
+
+
 def test_layers_of_one_pass_are_free_and_backbones_add_up() -> None:
     a, b = spec("a", layers=STAGES, gflops=1.5, n_params=10), spec("b", gflops=2.0, n_params=5)
     assert {each.cost for each in proposals(a)} == {(1.5, 10)}
