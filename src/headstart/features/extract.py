@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import cast
@@ -112,6 +112,7 @@ def extract(
     store: FeatureStore,
     compute: Compute,
     deadline: float | None = None,
+    running: MutableMapping[str, Backbone] | None = None,
     progress: Progress = SILENT,
 ) -> Extraction:
     """The features of items, from the store where it has them.
@@ -127,6 +128,7 @@ def extract(
         compute: Device and precision.
         deadline: When to stop, on the clock of `time.monotonic`; rows that are not reached are not `there`. At least
             one item is computed, and a batch that has begun is finished.
+        running: Backbones that are loaded already, by name; those that this call loads are added.
         progress: Where progress is shown.
 
     Raises:
@@ -142,7 +144,7 @@ def extract(
         with ExitStack() as stack:
             prepared = stack.enter_context(_prepare(items, work))
             begin_loading = time.monotonic()
-            work.open(stack, store, compute, progress)
+            work.open(stack, store, compute, running={} if running is None else running, progress=progress)
             loading_s = time.monotonic() - begin_loading
             title = "Computing " + " + ".join(columns.local.spec.name for columns in work.columns if columns.missing)
             task = stack.enter_context(progress.task(title, len(work.todo)))
@@ -272,11 +274,22 @@ class _Work:
         first_of = np.array([position[key] for key in items.keys], dtype=np.int64)
         return _Work(keys, example, first_of, columns, todo, damaged)
 
-    def open(self, stack: ExitStack, store: FeatureStore, compute: Compute, progress: Progress) -> None:
+    def open(
+        self,
+        stack: ExitStack,
+        store: FeatureStore,
+        compute: Compute,
+        *,
+        running: MutableMapping[str, Backbone],
+        progress: Progress,
+    ) -> None:
         """Load the backbones that are needed and open their writers."""
         for column in self.columns:
             if column.missing:
-                column.backbone = load(column.local, device=compute.device, precision=compute.precision)
+                name = column.local.spec.name
+                if name not in running:
+                    running[name] = load(column.local, device=compute.device, precision=compute.precision)
+                column.backbone = running[name]
                 column.keeper = _Keeper(stack.enter_context(store.writer(column.namespace)), progress)
 
     def reject(self, row: int, reason: str) -> None:

@@ -174,8 +174,8 @@ class Climb:
         return widest.seconds * max(1.0, width / widest.proposal.width)
 
     def _skip(self, what: str, predicted: float) -> None:
-        left = max(0.0, self.clock.left_s)
+        left = max(0.0, self.clock.left_s - _RESERVE_S)
         self.progress.say(
-            f"{what} is left out: it needs about {predicted:.0f} s, and {left:.0f} s of the budget are left."
+            f"{what} is left out: it needs about {predicted:.0f} s, and the budget leaves {left:.0f} s for it."
         )
         self.workspace.log("skipped", what=what, predicted_seconds=round(predicted, 1), left_seconds=round(left, 1))

@@ -71,7 +71,7 @@ class OofRecord:
 
     Attributes:
         accuracy: Share of right out-of-fold predictions.
-        log_loss: Mean negative log probability of the true class, in nats, before calibration.
+        log_loss: Mean negative log probability of the true class, in nats, after calibration by the temperature.
     """
 
     accuracy: Estimate

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from headstart._threads import one_thread
 from headstart.backbones import BackboneSpec
 from headstart.evaluation.comparison import compare_correct
 from headstart.features.extract import Features
@@ -43,8 +44,9 @@ def rank(
         seconds: What the features of each backbone cost.
     """
     contenders = {name: each for name, each in features.items() if each.backbone.n_params}
-    loo = {name: loo_right(each.layer("last"), targets) for name, each in contenders.items()}
-    knn = {name: knn_right(each.layer("last"), targets) for name, each in contenders.items()}
+    with one_thread():
+        loo = {name: loo_right(each.layer("last"), targets) for name, each in contenders.items()}
+        knn = {name: knn_right(each.layer("last"), targets) for name, each in contenders.items()}
     order = sorted(contenders, key=lambda name: -(loo[name].mean() + knn[name].mean()))
     return tuple(
         Ranked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from headstart._progress import SILENT, Progress
-from headstart.backbones import pick_device, pick_precision
+from headstart.backbones import Backbone, pick_device, pick_precision
 from headstart.bundles import Bundle, open_bundle
 from headstart.data.dataset import Items, LeftOut, Modality
 from headstart.data.identify import content_keys
@@ -32,6 +32,8 @@ __all__ = ["Model", "Prediction", "Predictions", "load"]
 class Model:
     """A fitted model. Not safe for several threads at once.
 
+    Its networks are loaded by the first prediction and stay loaded.
+
     Attributes:
         bundle: Where it comes from.
         compute: Where and in which precision its networks run.
@@ -41,6 +43,7 @@ class Model:
     bundle: Bundle
     compute: Compute
     store: FeatureStore | None = None
+    _running: dict[str, Backbone] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,6 +115,7 @@ class Model:
             list(self.bundle.backbones.values()),
             store=MemoryStore() if self.store is None else self.store,
             compute=self.compute,
+            running=self._running,
             progress=progress,
         )
         damaged = [LeftOut(keyed.names[row], reason) for row, reason in sorted(found.damaged.items())]

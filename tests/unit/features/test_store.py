@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from headstart import _records
+from headstart._home import default_home
 from headstart.errors import OptionError, StoreError
 from headstart.features import _reading
 from headstart.features.memory import MemoryStore
-from headstart._home import default_home
 from headstart.features.store import Store
 from headstart.testing.stores import STORE_CHECKS, MakeStore, batch, check_store, namespace
 

@@ -16,11 +16,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from headstart._threads import one_thread
 from headstart.adaptation.heads._door import check_folds, check_l2, check_masks, check_weights, prepare
 from headstart.adaptation.heads._geometry import ByItems
 from headstart.adaptation.heads._groups import group
 from headstart.adaptation.heads._path import Folds, Tried
-from headstart.adaptation.heads._threads import one_thread
 from headstart.errors import OptionError
 
 _GRID = tuple(float(f"{10 ** (1 - half / 2):.3g}") for half in range(-4, 12))

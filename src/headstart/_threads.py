@@ -1,4 +1,4 @@
-"""One thread for the linear algebra of a descent."""
+"""One thread for linear algebra in small pieces."""
 
 from __future__ import annotations
 
