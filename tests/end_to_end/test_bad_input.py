@@ -371,6 +371,20 @@ def test_predicting_from_lines_of_stdin(cli: Cli, fitted: Path, monkeypatch: pyt
     assert "left out: photos/missing.jpg (file not found)" in result.err
 
 
+def test_evaluating_on_nothing_but_training_items(cli: Cli, network: Network) -> None:
+    photos(Path("photos/train"), 8)
+    photos(Path("photos/test"), 4, start=50)
+    assert cli("fit", "photos", *FIT).code == 0
+    refused(
+        cli,
+        "evaluate",
+        "out",
+        "photos/train",
+        message="a model must be judged on items that it has not seen, but all 24 were in its training",
+        hint="Give other labelled items",
+    )
+
+
 def test_evaluating_on_classes_that_the_model_does_not_know(cli: Cli, fitted: Path) -> None:
     photos(Path("others"), 3, classes=["owl", "elk"])
     refused(cli, "evaluate", "out", "others", message="the data has none of the model's classes: it has 'elk', 'owl'")

@@ -206,8 +206,8 @@ def test_the_seed_decides_everything_but_times(cli: Cli, network: Network) -> No
     assert settled(record("a")) == settled(record("b"))
     assert Path("a/predictions_test.csv").read_bytes() == Path("b/predictions_test.csv").read_bytes()
     assert settled(record("a"))["data"]["split"] != settled(record("c"))["data"]["split"]
-    # Another seed is another test, and computes nothing.
-    assert [record(out)["data"]["test_openings"] for out in "abc"] == [1, 2, 1]
+    # Another seed is another hold-out of the same data: it counts as well, and computes nothing.
+    assert [record(out)["data"]["test_openings"] for out in "abc"] == [1, 2, 3]
     assert [n_computed(out) for out in "abc"] == [30, 0, 0]
 
 
@@ -275,6 +275,31 @@ def test_evaluate_gives_the_numbers_of_the_run_and_counts_as_an_opening(cli: Cli
     assert evaluation["log_loss"]["value"] == pytest.approx(inside["log_loss"]["value"], abs=1e-6)
     assert "Evaluating on the 15 items of the data's own test side." in result.err
     assert "These test items were looked at 2 times on this machine" in result.err
+
+
+def test_evaluate_leaves_training_items_out_and_counts_the_hold_out(cli: Cli, network: Network) -> None:
+    photos(Path("photos"))
+    assert cli("fit", "photos", "--out", "out", *FIT).code == 0
+    found = record("out")
+    n_train, n_test = found["data"]["n_train"], found["data"]["n_test"]
+    result = cli("evaluate", "out", "photos", "--json")
+    assert f"{n_train} of 36 items were in the training of this model and are left out." in result.err
+    assert "These test items were looked at 2 times on this machine" in result.err
+    evaluation = json.loads(result.out)
+    assert (evaluation["n"], evaluation["accuracy"]) == (n_test, found["evaluation"]["accuracy"])
+    keys = json.loads(Path("out/bundle/manifest.json").read_text())["training_keys"]
+    assert keys == sorted(keys)
+    assert (len(keys), {len(key) for key in keys}) == (n_train, {16})
+
+
+def test_training_items_on_the_test_side_are_left_out(cli: Cli, network: Network) -> None:
+    photos(Path("photos/train"), 8)
+    photos(Path("photos/test"), 4, start=50)
+    assert cli("fit", "photos", "--out", "out", *FIT).code == 0
+    photos(Path("photos/test"), 2)
+    result = cli("evaluate", "out", "photos", "--json")
+    assert "6 of 18 items were in the training of this model and are left out." in result.err
+    assert json.loads(result.out)["n"] == 12
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from jaxtyping import Float, Float64
 from headstart.evaluation.calibration import softmax
 from headstart.features.extract import Features
 
+_ROWS = 512
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -65,6 +67,8 @@ class Predictor:
         Args:
             features: By the name of the backbone; every row must be there.
         """
-        seen = side_by_side(features, self.parts).astype(np.float64)
-        logits = seen @ self.weight.T.astype(np.float64) + self.bias
+        seen, weight = side_by_side(features, self.parts), self.weight.T.astype(np.float64)
+        # Block by block, because all rows in float64 would be the largest array of a whole run.
+        blocks = [seen[start : start + _ROWS].astype(np.float64) @ weight for start in range(0, len(seen), _ROWS)]
+        logits = np.concatenate(blocks) + self.bias
         return np.asarray(softmax(logits, self.temperature), dtype=np.float64)

@@ -15,6 +15,7 @@ HEAD = "head.safetensors"
 CARD = "README.md"
 BACKBONES = "backbones"
 SPEC = "spec.json"
+KEY_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Manifest:
         version: The version of headstart that wrote it.
         created: Local time in ISO 8601.
         files: The sha256 of every other file, by its path in the bundle, with forward slashes.
+        training_keys: The first 16 hex digits of the content key of each training item, sorted; empty where not known.
         schema: The version of this format.
     """
 
@@ -45,4 +47,5 @@ class Manifest:
     version: str
     created: str
     files: dict[str, str] = field(default_factory=dict)
+    training_keys: tuple[str, ...] = ()
     schema: str = SCHEMA

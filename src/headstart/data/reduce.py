@@ -68,6 +68,30 @@ def spread_out(dataset: Dataset, *, seed: int) -> Dataset:
     return dataset.take(np.argsort(place, kind="stable"))
 
 
+def known_first(dataset: Dataset) -> Dataset:
+    """The same dataset with its classes in another order: those that the training side has, then the others.
+
+    Args:
+        dataset: Items with targets; without sides every class is known.
+    """
+    if dataset.sides is None:
+        return dataset
+    training = np.array([side == "train" for side in dataset.sides])
+    known = np.isin(np.arange(len(dataset.classes)), dataset.targets[training])
+    order = [*np.flatnonzero(known), *np.flatnonzero(~known)]
+    place = np.argsort(order)
+    return replace(dataset, classes=tuple(dataset.classes[target] for target in order), targets=place[dataset.targets])
+
+
+def trainable(dataset: Dataset) -> Dataset:
+    """Training items without the classes that none of them has, which must be the last ones (see `known_first`).
+
+    Args:
+        dataset: The training side.
+    """
+    return replace(dataset, classes=dataset.classes[: int(dataset.targets.max()) + 1])
+
+
 def leave_out(dataset: Dataset, reasons: Mapping[int, str]) -> Dataset:
     """The dataset without some items, which are listed in `left_out`; classes without any item go too.
 

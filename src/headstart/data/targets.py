@@ -13,18 +13,20 @@ from jaxtyping import Int
 from headstart.errors import DataError
 
 _FEW_VALUES = 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def encode(labels: Sequence[str]) -> tuple[Int[np.ndarray, " items"], tuple[str, ...]]:
     """The class of each label, and the classes in natural order.
 
-    Labels are compared without the white space around them and in Unicode's composed form; `1.0` is the class `1`.
+    Labels are compared without the white space around them and in Unicode's composed form; where all are numbers, `1.0`
+    is the class `1`. Bytes that were not Unicode (lone surrogates) become U+FFFD.
     In natural order numbers inside names count as numbers (`c2` before `c10`), and case matters last.
 
     Raises:
         DataError: If there are not two different labels.
     """
-    names = [clean(label) for label in labels]
+    names = _names(labels)
     classes = tuple(sorted(set(names), key=natural_key))
     if len(classes) < 2:
         raise DataError(
@@ -37,11 +39,12 @@ def encode(labels: Sequence[str]) -> tuple[Int[np.ndarray, " items"], tuple[str,
     return np.array([index[name] for name in names], dtype=np.int64), classes
 
 
-def clean(label: str) -> str:
-    """The class that a label means: trimmed, in composed form, and without the `.0` of a whole number."""
-    name = unicodedata.normalize("NFC", label.strip())
-    match = re.fullmatch(r"([+-]?\d+)\.0*", name)
-    return match[1] if match else name
+def _names(labels: Sequence[str]) -> list[str]:
+    """The class that each label means: trimmed and composed; a column of numbers loses the `.0` of whole ones."""
+    meant = {label: unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", label.strip())) for label in set(labels)}
+    if all(_number(name) is not None for name in meant.values()):
+        meant = {label: re.sub(r"^([+-]?\d+)\.0*$", r"\1", name) for label, name in meant.items()}
+    return [meant[label] for label in labels]
 
 
 def natural_key(name: str) -> tuple[object, ...]:
@@ -67,7 +70,7 @@ def check_classes(labels: Sequence[str], column: str) -> None:
     Raises:
         DataError: If the labels are not classes.
     """
-    names = [clean(label) for label in labels]
+    names = _names(labels)
     distinct = set(names)
     numbers = [_number(name) for name in distinct]
     finite = [number for number in numbers if number is not None]

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import bdtr
 
 from headstart.errors import DataError
 from headstart.evaluation.intervals import bootstrap
@@ -123,6 +124,8 @@ def _sign_flip_p(nets: Int[np.ndarray, " groups"]) -> float:
     """
     sizes, observed = np.abs(nets[nets != 0]), abs(int(nets.sum()))
     total = int(sizes.sum())
+    if total == len(sizes):
+        return min(1.0, 2 * float(bdtr((total - observed) // 2, total, 0.5)))
     # Probability of each sum from −total to total, one net after the other.
     chances = np.zeros(2 * total + 1)
     chances[total] = 1.0

@@ -7,6 +7,7 @@ bootstrap draw. So a thousand draws are a few matrix products.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 
@@ -19,6 +20,7 @@ from headstart.evaluation.records import Estimate
 
 N_DRAWS = 1000
 _WEIGHTS_PER_CHUNK = 4_000_000
+_NO_VARIANCE = 1e-12  # what rounding to float32 leaves
 
 Weights = Float[np.ndarray, "draws items"]
 """How often each draw holds each item."""
@@ -64,6 +66,37 @@ def share(value: float, *, variance: float, n: int, n_most: float) -> Estimate:
     spread = value * (1 - value)
     n_effective = min(n_most, spread / variance) if variance > 0 and spread > 0 else n_most
     return _wilson(value, n=n, n_effective=n_effective)
+
+
+def share_in_groups(value: float, *, variance: float, groups: Sequence[str], n_perfect: float) -> Estimate:
+    """A metric from 0 to 1 on items of which those of one group are dependent.
+
+    As `share`, with the variance of a cluster bootstrap widened for few groups by the t quantile on one degree of
+    freedom less than there are groups (Korn and Graubard 1998).
+
+    Args:
+        value: The metric, 0 to 1.
+        variance: Its variance over resampled groups, 0 or greater.
+        groups: For each item what it belongs with.
+        n_perfect: The effective number where the groups do not differ, as with a perfect score.
+    """
+    from scipy.special import stdtrit
+
+    n, n_groups = len(groups), len(set(groups))
+    if n_groups == 1 or variance < _NO_VARIANCE or not 0 < value < 1:
+        return share(value, variance=0.0, n=n, n_most=n_perfect)
+    few = n_groups / (n_groups - 1) * (float(stdtrit(n_groups - 1, 0.975)) / NormalDist().inv_cdf(0.975)) ** 2
+    return share(value, variance=variance * few, n=n, n_most=float(n))
+
+
+def kish_n(groups: Sequence[str] | Sequence[int]) -> float:
+    """How many items a mean is worth when those of a group are all alike, n² / Σ n_g² (Kish 1965, Survey Sampling).
+
+    Args:
+        groups: For each item what it belongs with, at least one item.
+    """
+    sizes = np.array(list(Counter(groups).values()), dtype=np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def harmonic_n(counts: Float[np.ndarray, " classes"]) -> float:

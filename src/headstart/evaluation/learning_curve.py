@@ -8,6 +8,8 @@ interval of the gain held the truth in 93 % to 100 % of runs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -17,6 +19,7 @@ from headstart.evaluation.intervals import N_DRAWS, share, wilson
 from headstart.evaluation.records import CurvePoint, Estimate, LearningCurve
 
 _EXPONENTS = np.linspace(0.05, 1.0, 20)
+_LEAST_DOUBLING, _MOST_DOUBLING = 1.7, 2.4
 _FEWEST_SIZES, _FEWEST_ITEMS, _LEAST_RATIO = 3, 20, 2.0
 _WIDEST, _SMALLEST, _LITTLE = 0.15, 0.0005, 0.005
 _TOO_FEW = "Too few items to say what more labels would bring."
@@ -24,7 +27,7 @@ _TOO_FEW = "Too few items to say what more labels would bring."
 
 def learning_curve(
     sizes: Int[np.ndarray, " sizes"],
-    draws: Float[np.ndarray, "sizes draws"],
+    draws: Sequence[Sequence[float]],
     *,
     n_eval: int,
     n_full: int,
@@ -33,13 +36,16 @@ def learning_curve(
     """The curve, and the gain to expect from twice the labels of the same kind.
 
     Each bootstrap curve moves every point by the noise between draws, and all points together by the noise of the items
-    that they were measured on. The gain cannot be negative: an interval that begins at 0 says that it cannot be told
-    from nothing, and so does the sentence.
+    that they were measured on. Real curves may still accelerate, which no power law does. So where the two largest
+    sizes are about a factor of two apart, the gain between them is a second estimate: the value is the mean of both,
+    the interval holds both of theirs. The gain cannot be negative: an interval that begins at 0 says that it cannot be
+    told from nothing, and so does the sentence.
 
     Args:
         sizes: Numbers of training items, each once.
-        draws: For each size the accuracies, 0 to 1, of models trained on different draws of so many items.
-        n_eval: How many items each accuracy was measured on (the same ones throughout).
+        draws: For each size the accuracies, 0 to 1, of models trained on different draws of so many items. A
+            size may have a single one, and no model may be counted twice.
+        n_eval: How many independent items each accuracy was measured on (the same ones throughout).
         n_full: How many labelled items there are; the gain is that from n_full to 2·n_full.
         seed: Seed of the bootstrap.
 
@@ -53,9 +59,9 @@ def learning_curve(
     """
     _check(sizes, draws, n_eval, n_full)
     order = np.argsort(sizes)
-    sizes, draws = sizes[order], draws[order]
-    means = draws.mean(axis=1)
-    variances = _variances(draws, n_eval)
+    sizes, rows = sizes[order], [np.asarray(draws[index], dtype=np.float64) for index in order]
+    means = np.array([row.mean() for row in rows])
+    variances = _variances(rows, n_eval)
     points = tuple(
         CurvePoint(
             n_train=int(size),
@@ -64,11 +70,11 @@ def learning_curve(
             ),
             draws=tuple(row.tolist()),
         )
-        for size, mean, variance, row in zip(sizes, means, variances, draws, strict=True)
+        for size, mean, variance, row in zip(sizes, means, variances, rows, strict=True)
     )
     if len(sizes) < _FEWEST_SIZES or sizes[-1] < _LEAST_RATIO * sizes[0] or n_eval < _FEWEST_ITEMS:
         return LearningCurve(points=points, gain_of_doubling=None, sentence=_TOO_FEW)
-    gain = _gain(sizes, draws, variances, n_eval=n_eval, n_full=n_full, seed=seed)
+    gain = _gain(sizes, rows, variances, n_eval=n_eval, n_full=n_full, seed=seed)
     if gain.high - gain.low > _WIDEST:
         return LearningCurve(points=points, gain_of_doubling=None, sentence=_TOO_FEW)
     return LearningCurve(points=points, gain_of_doubling=gain, sentence=_sentence(gain))
@@ -76,7 +82,7 @@ def learning_curve(
 
 def _gain(
     sizes: Int[np.ndarray, " sizes"],
-    draws: Float[np.ndarray, "sizes draws"],
+    rows: Sequence[Float[np.ndarray, " draws"]],
     variances: Float[np.ndarray, " sizes"],
     *,
     n_eval: int,
@@ -84,22 +90,26 @@ def _gain(
     seed: int,
 ) -> Estimate:
     """The gain from n_full to 2·n_full with its bootstrap interval; variances are those of the mean at each size."""
-    errors = 1 - draws.mean(axis=1)
+    errors = np.array([1 - row.mean() for row in rows])
     # No more can be gained than the error that is left.
     left = 1 - wilson(round((1 - errors[-1]) * n_eval), n_eval).low
     if errors.max() == 0:
         return Estimate(value=0.0, low=0.0, high=left, n=n_eval)
     rng = generator(seed, "learning curve")
-    freedom = max(1, len(sizes) * (draws.shape[1] - 1)) if draws.shape[1] > 1 else 30
+    freedom = sum(len(row) - 1 for row in rows) or 30
     between_draws = np.sqrt(variances) * rng.standard_t(freedom, size=(N_DRAWS, len(sizes)))
     # Harder or easier evaluation items raise or lower the whole curve in proportion.
     wrong = errors[-1] * n_eval
     of_items = rng.gamma(wrong + 0.5, size=(N_DRAWS, 1)) / (wrong + 0.5)
     curves = np.clip(errors + between_draws, 0, 1) * of_items
     gains = _fitted_gains(np.vstack([errors, curves]), sizes, 1 / (variances + variances.max() / 100), n_full)
-    low, high = np.quantile(gains[1:], (0.025, 0.975))
-    value = min(float(gains[0]), left)
-    return Estimate(value=value, low=min(value, float(low)), high=max(value, min(float(high), left)), n=n_eval)
+    estimates = gains[:, None]
+    if _MOST_DOUBLING >= sizes[-1] / sizes[-2] >= _LEAST_DOUBLING:
+        doubled = np.vstack([errors, curves])
+        estimates = np.column_stack([gains, doubled[:, -2] - doubled[:, -1]])
+    low, high = np.quantile(estimates[1:], 0.025, axis=0).min(), np.quantile(estimates[1:], 0.975, axis=0).max()
+    value, low = min(max(float(estimates[0].mean()), 0.0), left), max(float(low), 0.0)
+    return Estimate(value=value, low=min(value, low), high=max(value, min(float(high), left)), n=n_eval)
 
 
 def _fitted_gains(
@@ -127,16 +137,17 @@ def _fitted_gains(
     return gains
 
 
-def _variances(draws: Float[np.ndarray, "sizes draws"], n_eval: int) -> Float[np.ndarray, " sizes"]:
+def _variances(rows: Sequence[Float[np.ndarray, " draws"]], n_eval: int) -> Float[np.ndarray, " sizes"]:
     """The variance of each size's mean over draws, as one multiple of p(1 − p), since few draws say little alone.
 
     With one draw a size, or equal ones at every size, the noise is taken to be that of independent items.
     """
-    means = draws.mean(axis=1)
+    means, counts = np.array([row.mean() for row in rows]), np.array([len(row) for row in rows])
     # Half an item, so that a size where every draw was perfect still has some noise when others have.
     spread = (means * n_eval + 0.5) * ((1 - means) * n_eval + 0.5) / (n_eval + 1) ** 2
-    between = float(draws.var(axis=1, ddof=1).sum()) if draws.shape[1] > 1 else 0.0
-    return np.asarray(spread * (between / spread.sum() if between > 0 else 1 / n_eval) / draws.shape[1])
+    between = sum(float(row.var(ddof=1)) for row in rows if len(row) > 1)
+    of_draw = between / spread[counts > 1].sum() if between > 0 else 1 / n_eval
+    return np.asarray(spread * of_draw / counts)
 
 
 def _sentence(gain: Estimate) -> str:
@@ -148,21 +159,21 @@ def _sentence(gain: Estimate) -> str:
     return f"Doubling the labels would add about {value} points ({low} to {high})."
 
 
-def _check(sizes: Int[np.ndarray, " sizes"], draws: Float[np.ndarray, "sizes draws"], n_eval: int, n_full: int) -> None:
+def _check(sizes: Int[np.ndarray, " sizes"], draws: Sequence[Sequence[float]], n_eval: int, n_full: int) -> None:
     if len(sizes) == 0 or sizes.min() < 1 or len(np.unique(sizes)) < len(sizes):
         raise DataError(
             f"a learning curve needs positive sizes, each once, but got {sizes.tolist()}",
             hint="Give the numbers of training items, for example 50, 100, 200.",
         )
-    if draws.ndim != 2 or len(draws) != len(sizes) or draws.shape[1] == 0:
+    if len(draws) != len(sizes) or any(len(row) == 0 for row in draws):
         raise DataError(
             "a learning curve needs a row of accuracies for each size, "
-            f"but {len(sizes)} sizes have the shape {draws.shape}",
-            hint="Give one row a size and one column a draw.",
+            f"but {len(sizes)} sizes have rows of {[len(row) for row in draws]}",
+            hint="Give one row a size and at least one draw in each.",
         )
-    if not ((draws >= 0) & (draws <= 1)).all():
-        bad = float(draws[~((draws >= 0) & (draws <= 1))][0])
-        raise DataError(f"accuracies must lie from 0 to 1, but one is {bad}", hint="Give shares, not percentages.")
+    bad = [value for row in draws for value in row if not 0 <= value <= 1]
+    if bad:
+        raise DataError(f"accuracies must lie from 0 to 1, but one is {bad[0]}", hint="Give shares, not percentages.")
     if min(n_eval, n_full) < 1:
         raise DataError(
             f"a learning curve needs at least one item, but got n_eval={n_eval} and n_full={n_full}",

@@ -1,7 +1,8 @@
 """How good predictions are: the usual metrics, each with its interval.
 
 Shares (accuracy, precision, recall, F1, ROC-AUC and their means) carry Wilson intervals, at the effective number of
-items that their sampling variance implies; log loss and Brier score carry percentile bootstrap intervals.
+items that their sampling variance implies; log loss and Brier score carry percentile bootstrap intervals. Where items
+come in groups, say several pictures of one animal, whole groups are resampled (cluster bootstrap).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from jaxtyping import Bool, Float, Int
 
 from headstart.errors import DataError
 from headstart.evaluation._auc import macro_auc
-from headstart.evaluation._class_means import class_means
+from headstart.evaluation._class_means import _counter, _means, class_means
 from headstart.evaluation._inputs import check_probabilities
 from headstart.evaluation._reliability import calibration_error, reliability
-from headstart.evaluation.intervals import bootstrap_mean, wilson
+from headstart.evaluation.intervals import bootstrap, bootstrap_mean, harmonic_n, kish_n, share_in_groups, wilson
 from headstart.evaluation.records import ClassReport, Estimate, Evaluation
 
 SMALLEST_PROBABILITY = 1e-15
@@ -42,22 +43,36 @@ def correct(
     return np.asarray(probabilities.argmax(axis=1) == targets)
 
 
-def accuracy(targets: Int[np.ndarray, " items"], probabilities: Float[np.ndarray, "items classes"]) -> Estimate:
+def accuracy(
+    targets: Int[np.ndarray, " items"],
+    probabilities: Float[np.ndarray, "items classes"],
+    *,
+    groups: Sequence[str] | None = None,
+) -> Estimate:
     """The share of items whose most probable class is the true one, 0 to 1, with its Wilson interval.
 
     Args:
         targets: For each item the index of its class.
         probabilities: Rows that sum to 1.
+        groups: For each item what it belongs with; items of one group need not be independent.
 
     Raises:
-        DataError: If there are no items, a row is not a distribution, or targets do not fit.
+        DataError: If there are no items, a row is not a distribution, or targets or groups do not fit.
     """
     right = correct(targets, probabilities)
-    return wilson(int(right.sum()), len(right))
+    value, n = float(right.mean()), len(right)
+    if groups is None:
+        return wilson(int(right.sum()), n)
+    draws = bootstrap(lambda weights: ((weights @ right) / weights.sum(axis=1))[:, None], n, groups=groups)
+    return share_in_groups(value, variance=float(draws.var()), groups=groups, n_perfect=kish_n(groups))
 
 
 def log_loss(
-    targets: Int[np.ndarray, " items"], probabilities: Float[np.ndarray, "items classes"], *, seed: int = 0
+    targets: Int[np.ndarray, " items"],
+    probabilities: Float[np.ndarray, "items classes"],
+    *,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
 ) -> Estimate:
     """The mean negative log probability of the true class in nats; lower is better, 0 is perfect.
 
@@ -67,13 +82,14 @@ def log_loss(
         targets: For each item the index of its class.
         probabilities: Rows that sum to 1.
         seed: Seed of the bootstrap.
+        groups: For each item what it belongs with; whole groups are then drawn.
 
     Raises:
-        DataError: If there are no items, a row is not a distribution, or targets do not fit.
+        DataError: If there are no items, a row is not a distribution, or targets or groups do not fit.
     """
     check_probabilities(probabilities, targets)
     wide = _widened(probabilities, max(int(targets.max()) + 1, probabilities.shape[1]))
-    return bootstrap_mean(_losses(targets, wide), seed=seed, bounds=_LOSS_BOUNDS)
+    return bootstrap_mean(_losses(targets, wide), seed=seed, groups=groups, bounds=_LOSS_BOUNDS)
 
 
 def evaluate_predictions(
@@ -82,6 +98,7 @@ def evaluate_predictions(
     classes: Sequence[str],
     *,
     seed: int = 0,
+    groups: Sequence[str] | None = None,
 ) -> Evaluation:
     """All that is said about predictions on items whose targets were not used to make them.
 
@@ -89,15 +106,21 @@ def evaluate_predictions(
     counts as 0 there (scikit-learn's labels and `zero_division=0`). The calibration error uses up to 15 bins of about
     equal size, with 20 items or more each on average; equal confidences are never parted.
 
+    With groups, the intervals of the accuracy, of the means over classes, of the log loss and of the Brier score know
+    that items of a group are dependent. Those of single classes, of the calibration error and its bins, and of the
+    ROC-AUC still take items to be independent, so they are too narrow then.
+
     Args:
         targets: For each item the index of its class.
         probabilities: Rows that sum to 1; the first classes have columns. The model cannot predict the others: their
             probability is 0.
         classes: The class names, at least as many as there are columns.
         seed: Seed of the bootstrap.
+        groups: For each item what it belongs with.
 
     Raises:
-        DataError: If there are no items, a row is not a distribution, or targets or columns have no class name.
+        DataError: If there are no items, a row is not a distribution, targets or columns have no class name, or not
+            every item has a group.
     """
     check_probabilities(probabilities, targets)
     n_named = max(int(targets.max()) + 1, probabilities.shape[1])
@@ -114,16 +137,44 @@ def evaluate_predictions(
     distances = ((wide - np.eye(len(classes))[targets]) ** 2).sum(axis=1)
     return Evaluation(
         n=len(targets),
-        accuracy=wilson(int(np.trace(confusion)), len(targets)),
-        **class_means(targets, predictions, len(classes), seed=seed),
-        log_loss=bootstrap_mean(_losses(targets, wide), seed=seed, bounds=_LOSS_BOUNDS),
-        brier=bootstrap_mean(distances, seed=seed, bounds=(0.0, 2.0)),
+        accuracy=accuracy(targets, wide, groups=groups),
+        **(
+            class_means(targets, predictions, len(classes), seed=seed)
+            if groups is None
+            else _class_means_in_groups(targets, predictions, len(classes), groups, seed=seed)
+        ),
+        log_loss=bootstrap_mean(_losses(targets, wide), seed=seed, groups=groups, bounds=_LOSS_BOUNDS),
+        brier=bootstrap_mean(distances, seed=seed, groups=groups, bounds=(0.0, 2.0)),
         ece=calibration_error(bins, seed=seed),
         roc_auc=macro_auc(targets, wide),
         per_class=tuple(_class_report(name, confusion, index) for index, name in enumerate(classes)),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         reliability=bins.bins(),
     )
+
+
+def _class_means_in_groups(
+    targets: Int[np.ndarray, " items"],
+    predictions: Int[np.ndarray, " items"],
+    n_classes: int,
+    groups: Sequence[str],
+    *,
+    seed: int,
+) -> dict[str, Estimate]:
+    """The means over classes by the names of their fields, with variances from resampled groups."""
+    count = _counter(targets, predictions, n_classes)
+    variances = bootstrap(lambda weights: _means(*count(weights)), len(targets), seed=seed, groups=groups).var(axis=0)
+    names = np.asarray(groups)
+    of_class = harmonic_n(np.array([kish_n(names[targets == label].tolist()) for label in np.unique(targets)]))
+    n_perfect = {False: of_class, True: kish_n(groups)}
+    return {
+        name: share_in_groups(
+            estimate.value, variance=variance, groups=groups, n_perfect=n_perfect[name.endswith("_weighted")]
+        )
+        for (name, estimate), variance in zip(
+            class_means(targets, predictions, n_classes, seed=seed).items(), variances.tolist(), strict=True
+        )
+    }
 
 
 def _widened(probabilities: Float[np.ndarray, "items columns"], n_classes: int) -> Float[np.ndarray, "items classes"]:

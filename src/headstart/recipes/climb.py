@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Int
@@ -63,8 +63,11 @@ class Climb:
         self._extract(self.items, backbones, deadline)
         fewest = range(min(_FEWEST_ITEMS, len(self.items)))
         if any(row in fewest for row in self._not_reached(backbones)):
+            reached, damaged = self.features, self._damaged
+            self.features = {}
             self._extract(self.items.take(fewest), backbones, None)
-            self._extract(self.items, backbones, deadline)  # most of it from the store now
+            self.features = {name: _joined(self.features[name], reached[name]) for name in reached}
+            self._damaged = damaged | self._damaged
         return dict.fromkeys(self._not_reached(backbones), NOT_REACHED) | self._damaged
 
     def _not_reached(self, backbones: Sequence[Local]) -> list[int]:
@@ -110,6 +113,7 @@ class Climb:
         *,
         n_classes: int,
         seed: int,
+        groups: Sequence[str] | None = None,
     ) -> None:
         """Cross-validate proposals, the first of all in any case, the others if they fit into the budget."""
         for proposal in wanted:
@@ -118,7 +122,7 @@ class Climb:
                 self._skip(proposal.name, predicted)
                 continue
             seen = {spec.name: self.features[spec.name].take(train) for spec in proposal.backbones}
-            candidate = try_out(proposal, seen, targets, folds, n_classes=n_classes, seed=seed)
+            candidate = try_out(proposal, seen, targets, folds, n_classes=n_classes, seed=seed, groups=groups)
             self.candidates.append(candidate)
             self.workspace.log(
                 "candidate",
@@ -179,3 +183,15 @@ class Climb:
             f"{what} is left out: it needs about {predicted:.0f} s, and the budget leaves {left:.0f} s for it."
         )
         self.workspace.log("skipped", what=what, predicted_seconds=round(predicted, 1), left_seconds=round(left, 1))
+
+
+def _joined(beginning: Features, whole: Features) -> Features:
+    """Features of all items with those of the first ones put in their place."""
+    n = len(beginning.values)
+    return replace(
+        whole,
+        values=np.concatenate([beginning.values, whole.values[n:]]),
+        there=np.concatenate([beginning.there, whole.there[n:]]),
+        n_computed=whole.n_computed + beginning.n_computed,
+        seconds=whole.seconds + beginning.seconds,
+    )

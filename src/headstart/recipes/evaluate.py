@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,16 @@ import numpy as np
 from headstart._checks import did_you_mean
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
+from headstart.bundles.manifest import KEY_DIGITS
 from headstart.data.dataset import Dataset
-from headstart.data.identify import content_keys
+from headstart.data.identify import identify
 from headstart.data.read import read_dataset
 from headstart.data.reduce import tell_apart
 from headstart.data.split import SealedTest
 from headstart.errors import DataError
 from headstart.evaluation.metrics import evaluate_predictions
 from headstart.evaluation.records import Evaluation
+from headstart.features.protocol import FeatureStore
 from headstart.recipes.stores import open_store
 from headstart.serving import Predictions, load
 
@@ -35,6 +36,8 @@ def evaluate(
 ) -> Evaluation:
     """How good a bundle is on labelled data; all of the data, or its `test` side where it has one.
 
+    Items that the model was trained on are recognised by their content and left out.
+
     Args:
         path: The folder of a run or of a bundle.
         data: As for `read_dataset`.
@@ -46,19 +49,19 @@ def evaluate(
 
     Raises:
         BundleError: If the bundle is missing or was changed.
-        DataError: If the data cannot be used, or has none of the model's classes.
+        DataError: If the data cannot be used, has none of the model's classes, or holds nothing but its training items.
     """
     with open_store(default_home(), progress) as (store, _):
         model = load(path, device=device, precision=precision, store=store)
         dataset = read_dataset(data, target=target, column=column, modality=model.modality)
-        dataset = _test_side(tell_apart(dataset), progress)
+        given = identify(_test_side(tell_apart(dataset), progress), known=store, progress=progress)
+        dataset = _unseen(given, model.bundle.manifest.training_keys, progress)
         _check_classes(dataset, model.classes)
         predictions = model.predict_items(dataset.items, left_out=dataset.left_out, progress=progress)
         for lost in predictions.left_out:
             progress.say(f"left out: {lost.name} ({lost.reason})")
-        used, _ = content_keys(dataset.items.take(predictions.rows), known=store)
-        sealed = SealedTest(replace(dataset.take(predictions.rows), items=used))
-        openings = store.count_opening(sealed.fingerprint, Path(path).name)
+        sealed = SealedTest(dataset.take(predictions.rows))
+        openings = store.count_opening(_opened(given, store), Path(path).name)
     if openings > 1:
         progress.say(
             f"These test items were looked at {openings} times on this machine; each time weakens what they say."
@@ -86,6 +89,30 @@ def _test_side(dataset: Dataset, progress: Progress) -> Dataset:
     rows = [row for row, side in enumerate(dataset.sides) if side == "test"]
     progress.say(f"Evaluating on the {len(rows):,} items of the data's own test side.")
     return dataset.take(rows)
+
+
+def _unseen(dataset: Dataset, training_keys: tuple[str, ...], progress: Progress) -> Dataset:
+    """The items that the model was not trained on."""
+    known = frozenset(training_keys)
+    rows = [row for row, key in enumerate(dataset.items.keys) if key[:KEY_DIGITS] not in known]
+    if not rows:
+        raise DataError(
+            f"a model must be judged on items that it has not seen, but all {len(dataset):,} were in its training",
+            hint="Give other labelled items; how it did on its sealed test is in the report of its run.",
+        )
+    if len(rows) < len(dataset):
+        progress.say(
+            f"{len(dataset) - len(rows):,} of {len(dataset):,} items were in the training of this model "
+            "and are left out."
+        )
+    return dataset.take(rows)
+
+
+def _opened(given: Dataset, store: FeatureStore) -> str:
+    """What `fit` counts the openings of this data by: the user's own test side, else all items that can be used."""
+    damaged = store.rejected(given.items.keys)
+    usable = given.take([row for row, key in enumerate(given.items.keys) if key not in damaged])
+    return usable.fingerprint if usable.sides is None else SealedTest(usable).fingerprint
 
 
 def _check_classes(dataset: Dataset, known: tuple[str, ...]) -> None:

@@ -15,12 +15,13 @@ from headstart._progress import SILENT, Progress
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones import Local, pick_device, pick_precision, resolve, starters
 from headstart.backbones.loaders.pixels import PIXELS
+from headstart.data._units import units_of
 from headstart.data.audit import audit
 from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
 from headstart.data.identify import identify
 from headstart.data.read import read_dataset
-from headstart.data.reduce import leave_out, spread_out, tell_apart
+from headstart.data.reduce import known_first, leave_out, spread_out, tell_apart, trainable
 from headstart.data.split import Split, split
 from headstart.errors import BackboneError
 from headstart.evaluation.metrics import accuracy
@@ -76,15 +77,19 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         with clock.step("audit"):
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
             findings = audit(dataset, sides)
+            # A model must not know a class that only the sealed test has.
+            sides = replace(sides, train=trainable(sides.train))
             for finding in findings:
                 progress.say(finding.advice)
         train = _Train.of(dataset, sides, options.seed)
         _climb(climb, backbones, train, options.seed)
         with clock.step("search"):
-            choice = choose(climb.candidates)
+            choice = choose(climb.candidates, groups=sides.train.groups)
             progress.say(f"Chosen: {choice.winner.proposal.name}. {choice.why}")
         with clock.step("rank"):
-            ranking = rank(_seen(climb, train.rows), sides.train.targets, seconds=climb.seconds)
+            ranking = rank(
+                _seen(climb, train.rows), sides.train.targets, seconds=climb.seconds, groups=sides.train.groups
+            )
         with clock.step("fit"):
             seen = _seen(climb, train.rows)
             predictor = _fit_winner(choice, seen, sides.train)
@@ -93,14 +98,17 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
                 seen,
                 sides.train.targets,
                 train.folds,
-                n_classes=len(dataset.classes),
+                n_classes=len(sides.train.classes),
                 seed=options.seed,
+                units=units_of(sides.train, seed=options.seed, purpose="learning curve").of_items,
             )
         with clock.step("evaluate"):
             unseen = _seen(climb, train.test_rows)
             pixels = (seen[PIXELS.name], unseen[PIXELS.name]) if control else None
             scratch = from_scratch(sides.train, train.folds, sides.test.items, pixels)
-            openings = store.count_opening(sides.test.fingerprint, workspace.target.name)
+            # Of our own hold-outs all data counts: another seed would otherwise begin a new count.
+            opened = dataset.fingerprint if dataset.sides is None else sides.test.fingerprint
+            openings = store.count_opening(opened, workspace.target.name)
             judgement = judge(sides.test, predictor, unseen, train=sides.train, scratch=scratch, seed=options.seed)
         made = Made(
             name=workspace.target.name,
@@ -113,7 +121,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             ranking=ranking,
             climb=climb,
             choice=choice,
-            training=accuracy(sides.train.targets, predictor.probabilities(seen)),
+            training=accuracy(sides.train.targets, predictor.probabilities(seen), groups=sides.train.groups),
             curve=curve,
             judgement=judgement,
             openings=openings,
@@ -180,7 +188,7 @@ def _without(dataset: Dataset, lost: dict[int, str], climb: Climb, progress: Pro
         )
     if len(lost) > len(late):
         progress.say(f"{len(lost) - len(late):,} items cannot be decoded and are left out; the report lists them.")
-    fewer = leave_out(dataset, lost)
+    fewer = known_first(leave_out(dataset, lost))
     gone = [name for name in dataset.classes if name not in fewer.classes]
     if gone:
         which = " or ".join(map(repr, gone))
@@ -226,10 +234,17 @@ def _climb(climb: Climb, backbones: list[Local], train: _Train, seed: int) -> No
                 train.folds,
                 n_classes=n_classes,
                 seed=seed,
+                groups=train.dataset.groups,
             )
     with clock.step("search"):
         climb.try_all(
-            joint_proposals(reached), train.rows, train.dataset.targets, train.folds, n_classes=n_classes, seed=seed
+            joint_proposals(reached),
+            train.rows,
+            train.dataset.targets,
+            train.folds,
+            n_classes=n_classes,
+            seed=seed,
+            groups=train.dataset.groups,
         )
 
 
@@ -251,14 +266,22 @@ def _write(
         write_predictions(
             workspace.folder / "predictions_test.csv",
             sealed.items.names,
-            classes=sealed.classes,
+            classes=predictor.classes,
             probabilities=predictor.probabilities(unseen),
             targets=[sealed.classes[target] for target in judgement.targets],
         )
         draft = make_record(made)
-        ship(workspace.folder / "bundle", draft, predictor, backbones, made.climb.compute)
+        ship(
+            workspace.folder / "bundle",
+            draft,
+            predictor,
+            backbones=backbones,
+            compute=made.climb.compute,
+            training_keys=made.split.train.items.keys,
+        )
+        write_report(draft, workspace.folder)
     workspace.log("done", accuracy=judgement.evaluation.accuracy.value)
-    run = replace(draft, timings=clock.timings())
+    run = replace(draft, timings=clock.timings())  # now with the time that the page took
     write_report(run, workspace.folder)
     write_run(run, workspace.folder)
     return run

@@ -92,12 +92,16 @@ def judge(
         seed: Of the intervals' bootstrap.
     """
     probabilities = predictor.probabilities(features)
-    frequent = majority(train.targets, sealed.n, n_classes=len(sealed.classes))
+    frequent = majority(train.targets, sealed.n, n_classes=len(train.classes))
     targets = sealed.open()
+    # Classes that only the test has come last, and nobody predicts them: such items count as errors.
+    probabilities, frequent, scratch = (
+        np.pad(each, ((0, 0), (0, len(sealed.classes) - each.shape[1]))) for each in (probabilities, frequent, scratch)
+    )
 
     def against(name: str, theirs: Float64[np.ndarray, "items classes"]) -> ControlModel:
         difference = compare(targets, probabilities, theirs, seed=seed, groups=sealed.groups)
-        return ControlModel(name, accuracy(targets, theirs), difference)
+        return ControlModel(name, accuracy(targets, theirs, groups=sealed.groups), difference)
 
     controls = against(MAJORITY, frequent), against(WORDS if sealed.items.modality == "text" else PIXELS, scratch)
     better = max(controls, key=lambda each: each.accuracy.value)
@@ -109,7 +113,7 @@ def judge(
         verdict=outcome,
         sentence=control_sentence(outcome, better.difference, better.name),
     )
-    evaluation = evaluate_predictions(targets, probabilities, sealed.classes, seed=seed)
+    evaluation = evaluate_predictions(targets, probabilities, sealed.classes, seed=seed, groups=sealed.groups)
     return Judgement(evaluation, control, _mistakes(sealed, probabilities, targets), targets)
 
 

@@ -92,7 +92,7 @@ def make_record(made: Made) -> Run:
         mistakes=judgement.mistakes,
         timings=made.climb.clock.timings(),
         environment=_environment(made.climb),
-        verdict=headline(judgement.evaluation, len(made.dataset.classes), control.verdict, name),
+        verdict=headline(judgement.evaluation, len(made.split.train.classes), control.verdict, name),
         out=made.out,
     )
 

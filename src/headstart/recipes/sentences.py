@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from headstart.evaluation.records import Difference, Estimate, Evaluation, Verdict
+
+_TOO_WIDE = 0.1  # an interval wider than 10 points leaves the question open
 
 
 def interval(estimate: Estimate) -> str:
@@ -22,7 +26,9 @@ def control_sentence(verdict: Verdict, difference: Difference, control: str) -> 
     if verdict == "helps":
         return f"The pretrained knowledge helps: {points} against {control}."
     if verdict == "hurts":
-        return f"The pretrained knowledge hurts: {points} against {control}; ship the simpler model instead."
+        return f"The pretrained knowledge hurts: {points} against {control}; a model without it would serve better."
+    if difference.high - difference.low > _TOO_WIDE:
+        return f"{difference.n:,} test items are too few to say whether the pretrained knowledge helps: {points}."
     return f"The pretrained knowledge makes no difference that could be measured: {points} against {control}."
 
 
@@ -35,18 +41,27 @@ def fit_sentence(training: Estimate, out_of_fold: Estimate, test: Estimate) -> s
         if gap >= 3
         else "It is about as good on items it did not see as on those it was fitted on."
     )
-    if test.high < out_of_fold.low:
+    low, high = _newcombe(test, out_of_fold)
+    if high < 0:
         return f"{memory} The test is clearly harder than the training data: the two may come from different sources."
-    if test.low > out_of_fold.high:
+    if low > 0:
         return f"{memory} The test is clearly easier than the training data: look for copies between the two."
-    return f"{memory} Out-of-fold and test agree within chance."
+    return f"{memory} Out-of-fold and test differ by no more than chance explains."
+
+
+def _newcombe(first: Estimate, second: Estimate) -> tuple[float, float]:
+    """95 % interval of the difference of two independent shares (Newcombe 1998, method 10)."""
+    difference = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return difference - below, difference + above
 
 
 def headline(evaluation: Evaluation, n_classes: int, verdict: Verdict, control: str) -> str:
     """The whole result in one sentence."""
     helps = {
         "helps": f"the pretrained knowledge helps (better than {control})",
-        "no difference": f"no better than {control} as far as this test can tell",
+        "no difference": f"not measurably better than {control}",
         "hurts": f"worse than {control}",
     }[verdict]
     chance = "" if evaluation.n >= 100 else " With so few test items the interval is what counts."

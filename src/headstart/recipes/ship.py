@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones import Local
 from headstart.bundles import Manifest, write_bundle
+from headstart.bundles.manifest import KEY_DIGITS
 from headstart.features.extract import Compute
 from headstart.recipes.sentences import interval
 from headstart.reports import Run
 
 
-def ship(folder: Path, run: Run, predictor: Predictor, backbones: Mapping[str, Local], compute: Compute) -> Path:
+def ship(
+    folder: Path,
+    run: Run,
+    predictor: Predictor,
+    *,
+    backbones: Mapping[str, Local],
+    compute: Compute,
+    training_keys: Sequence[str],
+) -> Path:
     """Write the bundle of a run.
 
     Args:
@@ -22,6 +31,7 @@ def ship(folder: Path, run: Run, predictor: Predictor, backbones: Mapping[str, L
         predictor: The model.
         backbones: By name.
         compute: What its features were computed in.
+        training_keys: The content keys of the training items, so that `evaluate` knows them again.
     """
     used = {name: backbones[name] for name in predictor.backbones}
     manifest = Manifest(
@@ -34,6 +44,7 @@ def ship(folder: Path, run: Run, predictor: Predictor, backbones: Mapping[str, L
         precision=compute.precision,
         version=run.version,
         created=run.created,
+        training_keys=tuple(sorted({key[:KEY_DIGITS] for key in training_keys})),
     )
     return write_bundle(folder, predictor, used, manifest=manifest, card=model_card(run, used))
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any
 from headstart.errors import OutputError
 
 _RUN = frozenset({"run.json", "report.html", "predictions_test.csv", "bundle", "log.jsonl", ".DS_Store"})
+_REPLACED = ".replaced"
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Workspace:
         """
         _check_target(self.target, overwrite=self._overwrite)
         place = self.target.resolve()
-        away = self.folder.with_name(f"{self.folder.name}.replaced")
+        away = self.folder.with_name(f"{self.folder.name}{_REPLACED}")
         with _told(self.target):
             try:
                 if place.exists():
@@ -113,9 +115,11 @@ def open_workspace(out: str | None, name: str, *, overwrite: bool) -> Iterator[W
         OutputError: If something is there that must not be replaced, or the folder cannot be made.
     """
     target = Path(out).expanduser() if out else _free_name(name)
-    _check_target(target, overwrite=overwrite)
     place = target.resolve()
-    folder = place.parent / f".{place.name}.partial-{os.getpid()}"
+    with _told(target):
+        _sweep(place)
+    _check_target(target, overwrite=overwrite)
+    folder = place.parent / f".{place.name}.partial-{os.getpid()}-{secrets.token_hex(4)}"
     made = [parent for parent in (place.parent, *place.parent.parents) if not parent.exists()]
     try:
         with _told(target):
@@ -147,10 +151,25 @@ def _free_name(name: str) -> Path:
 
 
 def _is_in_the_making(target: Path) -> bool:
-    """Whether another process writes a run of this name; a partial folder may also be what a killed one left behind."""
-    partial = re.compile(re.escape(f".{target.name}.partial-") + r"(\d+)")
-    found = [partial.fullmatch(path.name) for path in target.parent.glob(".*.partial-*")]
-    return any(_is_running(int(match[1])) for match in found if match)
+    """Whether a process writes a run of this name; a partial folder may also be what a killed one left behind."""
+    return any(_is_running(process) for _, process in _partials(target))
+
+
+def _partials(target: Path) -> list[tuple[Path, int]]:
+    """What lies beside a target on its way there or away, and the process that put it there."""
+    pattern = re.compile(re.escape(f".{target.name}.partial-") + rf"(\d+)-\w+({re.escape(_REPLACED)})?")
+    found = [(path, pattern.fullmatch(path.name)) for path in sorted(target.parent.glob(".*.partial-*"))]
+    return [(path, int(match[1])) for path, match in found if match]
+
+
+def _sweep(place: Path) -> None:
+    """Remove what killed processes left behind; a run that one of them had put away for a moment comes back."""
+    left = [path for path, process in _partials(place) if not _is_running(process)]
+    for path in left:
+        if path.name.endswith(_REPLACED) and not place.exists():
+            path.replace(place)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_running(process: int) -> bool:

@@ -26,7 +26,9 @@ class DataRecord:
         test_counts: Test items of each class.
         split: How the test side came about, one sentence.
         fingerprint: Identity of contents, classes and sides.
-        test_openings: How often the targets of these test items have been looked at on this machine, this run included.
+        test_openings: How often test targets of this data have been looked at on this machine, this run included. Of
+            hold-outs any that were drawn from the same items count, whatever the seed; of the user's own test side,
+            those of the same test items.
         notes: What was found out without being told.
         left_out: Items that could not be used.
     """
@@ -111,7 +113,7 @@ class ChosenRecord:
         strategy: As in its candidate.
         settings: As in its candidate, and `temperature`.
         why: The reason in one sentence.
-        ties: Candidates that are not distinguishable from it out-of-fold (`backbone · layers`).
+        ties: Other candidates that tie with the most accurate one out-of-fold (`backbone · layers`).
     """
 
     backbone: str

@@ -106,6 +106,7 @@ def try_out(
     *,
     n_classes: int,
     seed: int,
+    groups: Sequence[str] | None = None,
 ) -> Candidate:
     """Cross-validate a proposal.
 
@@ -116,6 +117,7 @@ def try_out(
         folds: The fold of each, the same for all candidates, so that every comparison is paired.
         n_classes: The number of classes.
         seed: Of the interval's bootstrap.
+        groups: For each item what it belongs with; items of one group need not be independent.
     """
     start = time.monotonic()
     strategy = Linear(proposal.parts)
@@ -126,7 +128,7 @@ def try_out(
         strategy=strategy,
         out_of_fold=result,
         right=correct(targets, probabilities),
-        accuracy=accuracy(targets, probabilities),
-        log_loss=log_loss(targets, probabilities, seed=seed),
+        accuracy=accuracy(targets, probabilities, groups=groups),
+        log_loss=log_loss(targets, probabilities, seed=seed, groups=groups),
         seconds=time.monotonic() - start,
     )

@@ -24,22 +24,33 @@ class Choice:
     why: str
 
 
-def choose(candidates: Sequence[Candidate]) -> Choice:
+_MARGIN = 0.02
+"""A candidate that is further behind than this is no tie, however few items there are to tell."""
+
+
+def choose(candidates: Sequence[Candidate], *, groups: Sequence[str] | None = None) -> Choice:
     """Choose by out-of-fold accuracy; ties go to the cheaper.
 
-    A candidate ties with the most accurate one when the 95 % interval of their paired difference contains zero. Among
+    A candidate ties with the most accurate one when the 95 % interval of their paired difference contains zero and it
+    is at most 2 points behind: that few items cannot tell two apart does not make the worse one good. Among
     those of equal cost, such as several layers of one pass, the more accurate wins, then the one with the lower log
     loss, then the narrower.
 
     Args:
         candidates: At least one, cross-validated on the same items and folds.
+        groups: For each item what it belongs with; items of one group need not be independent.
     """
     best = max(candidates, key=_merit)
-    tied = [each for each in candidates if each is best or compare_correct(best.right, each.right).low <= 0]
+    tied = [each for each in candidates if each is best or _ties(best, each, groups)]
     cheapest = min(each.proposal.cost for each in tied)
     winner = max((each for each in tied if each.proposal.cost == cheapest), key=_merit)
     others = tuple(each for each in tied if each is not winner)
     return Choice(winner, others, _why(winner, best, others, len(candidates)))
+
+
+def _ties(best: Candidate, other: Candidate, groups: Sequence[str] | None) -> bool:
+    difference = compare_correct(best.right, other.right, groups=groups)
+    return difference.low <= 0 and difference.value <= _MARGIN
 
 
 def _merit(candidate: Candidate) -> tuple[float, float, int]:
@@ -51,12 +62,13 @@ def _why(winner: Candidate, best: Candidate, others: Sequence[Candidate], n_trie
         return "It is the only candidate that was tried."
     if winner is not best:
         ahead = 100 * (best.accuracy.value - winner.accuracy.value)
-        merit = f"{ahead:.1f} points better out-of-fold, which is within chance," if ahead else "as good out-of-fold"
+        unclear = f"which {winner.accuracy.n:,} items cannot tell from chance,"
+        merit = f"{ahead:.1f} points better out-of-fold, {unclear}" if ahead else "as good out-of-fold"
         return f"{best.proposal.name} is {merit} and costs more to run; a tie goes to the cheaper."
     if not others:
-        return "It is the most accurate out-of-fold, clearly ahead of every other candidate."
+        return "It is the most accurate out-of-fold, ahead of every other candidate by more than a tie."
     n = len(others)
     return (
-        f"It is the most accurate out-of-fold; {n} other candidate{'s are' if n > 1 else ' is'} within chance of it, "
+        f"It is the most accurate out-of-fold; {n} other candidate{'s tie' if n > 1 else ' ties'} with it, "
         "and none of them is cheaper to run."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,11 @@ class Ranked:
 
 
 def rank(
-    features: Mapping[str, Features], targets: Int[np.ndarray, " items"], *, seconds: Mapping[str, float]
+    features: Mapping[str, Features],
+    targets: Int[np.ndarray, " items"],
+    *,
+    seconds: Mapping[str, float],
+    groups: Sequence[str] | None = None,
 ) -> tuple[Ranked, ...]:
     """Rank backbones by leave-one-out ridge and nearest neighbours, the mean of both.
 
@@ -42,6 +46,7 @@ def rank(
         features: Of the training items, by the name of the backbone; controls without parameters are passed over.
         targets: The class of each training item.
         seconds: What the features of each backbone cost.
+        groups: For each item what it belongs with; items of one group need not be independent.
     """
     contenders = {name: each for name, each in features.items() if each.backbone.n_params}
     with one_thread():
@@ -52,7 +57,7 @@ def rank(
         Ranked(
             backbone=contenders[name].backbone,
             scores={"loo_accuracy": float(loo[name].mean()), "knn_accuracy": float(knn[name].mean())},
-            tie=name == order[0] or compare_correct(loo[order[0]], loo[name]).low <= 0,
+            tie=name == order[0] or compare_correct(loo[order[0]], loo[name], groups=groups).low <= 0,
             seconds=seconds.get(name, 0.0),
         )
         for name in order

@@ -32,7 +32,7 @@ class FakeModel:
         """Answer."""
         self.seen = items
         probabilities = np.tile([0.75, 0.25], (len(items), 1))
-        return Predictions(items.names, ("good, cheap", "bad"), probabilities, tuple(left_out))
+        return Predictions(items.names, ("good, cheap", "bad"), probabilities, np.arange(len(items)), tuple(left_out))
 
 
 @pytest.fixture
@@ -94,7 +94,9 @@ def test_what_is_left_out_is_on_stderr_and_the_rest_is_predicted(
 
 
 def test_a_flood_of_left_out_items_is_counted(cli: Cli, model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Predictions(("a",), ("x",), np.ones((1, 1)), tuple(LeftOut(f"i{n}", "empty text") for n in range(53)))
+    answer = Predictions(
+        ("a",), ("x",), np.ones((1, 1)), np.arange(1), tuple(LeftOut(f"i{n}", "empty text") for n in range(53))
+    )
     model.predict_items = lambda *_, **__: answer  # type: ignore[method-assign]
     type_in(monkeypatch, b"a\n")
     lines = cli("predict", "run", "-").err.splitlines()
@@ -159,4 +161,4 @@ def test_without_a_place_for_the_store_prediction_goes_on_in_memory(
 def test_a_folder_that_is_no_bundle_is_a_mistake(cli: Cli) -> None:
     result = cli("predict", "nowhere", "a.csv")
     assert result.code == 2
-    assert result.err.startswith("error: 'nowhere' is no bundle and no run: it is no folder\n")
+    assert result.err.startswith("error: 'nowhere' is no bundle and no run: there is no such folder\n")

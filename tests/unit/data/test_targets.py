@@ -15,9 +15,20 @@ def test_numbers_sort_by_value_and_names_by_the_numbers_in_them() -> None:
 
 
 def test_spaces_composition_and_the_decimals_of_whole_numbers_make_no_new_class() -> None:
-    targets, classes = encode([" cat", "cat", "cafe\u0301", "café", "1.0", "1"])
-    assert classes == ("1", "café", "cat")
-    assert targets.tolist() == [2, 2, 1, 1, 0, 0]
+    targets, classes = encode([" cat", "cat", "cafe\u0301", "café"])
+    assert (classes, targets.tolist()) == (("café", "cat"), [1, 1, 0, 0])
+    targets, classes = encode(["1.0", "1", "1.", "2.50", "+3.00"])
+    assert (classes, targets.tolist()) == (("1", "2.50", "+3"), [0, 0, 0, 1, 2])
+
+
+def test_names_that_look_like_numbers_keep_their_decimals_beside_other_names() -> None:
+    assert encode(["v1", "3.0", "3.00"])[1] == ("3.0", "3.00", "v1")
+
+
+def test_bytes_that_are_not_unicode_are_replaced_in_names() -> None:
+    targets, classes = encode(["a\udcff", "b", "a\udcff"])
+    assert (classes, targets.tolist()) == (("a\ufffd", "b"), [0, 1, 0])
+    classes[0].encode("utf-8")
 
 
 def test_booleans_and_words_for_nothing_are_ordinary_names() -> None:

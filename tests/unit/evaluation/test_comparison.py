@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from math import comb
 
 import numpy as np
 import pytest
 
 from headstart.errors import DataError
-from headstart.evaluation.comparison import compare, compare_correct, verdict
+from headstart.evaluation.comparison import _sign_flip_p, compare, compare_correct, verdict
 from headstart.evaluation.records import Difference
 
 
@@ -32,6 +33,22 @@ def test_the_p_value_is_mcnemars_exact_one() -> None:
     tail = sum(comb(14, k) for k in range(3)) / 2**14
     assert compare_correct(*_pair(70, 12, 2, 16)).p_value == pytest.approx(2 * tail)
     assert compare_correct(*_pair(3, 4, 4, 3)).p_value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 40, 200])
+def test_the_closed_form_agrees_with_the_sum_over_signs(n: int) -> None:
+    for gains in range(n + 1):
+        nets = np.repeat([1, -1, 0], [gains, n - gains, 3])
+        # Nets of ±2 take the general path and have the same chances.
+        assert _sign_flip_p(nets) == pytest.approx(_sign_flip_p(2 * nets), rel=1e-9)
+
+
+def test_many_items_that_tell_the_models_apart_take_no_time() -> None:
+    pair = _pair(2500, 22700, 22300, 2500)
+    begin = time.perf_counter()
+    difference = compare_correct(*pair)
+    assert time.perf_counter() - begin < 0.1
+    assert difference.p_value == pytest.approx(0.0598, abs=0.0005)
 
 
 def test_models_that_never_differ_are_not_said_to_be_equal_for_certain() -> None:

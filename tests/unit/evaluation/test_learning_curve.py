@@ -31,14 +31,41 @@ def test_the_interval_holds_the_true_gain_at_about_its_rate(a: float, b: float, 
     assert sum(gain is not None and gain.low <= truth <= gain.high for gain in gains) >= 89
 
 
-def test_without_noise_the_gain_is_exact_and_the_sentence_gives_it() -> None:
+def test_without_noise_the_gain_lies_halfway_between_the_fit_and_the_last_doubling() -> None:
     draws = np.repeat(1 - _error(SIZES, 0.05, 1.0, 0.5)[:, None], 2, axis=1)
     draws += [0.0005, -0.0005]
     curve = learning_curve(SIZES, draws, n_eval=5000, n_full=240)
-    truth = float(_error(240, 0.05, 1.0, 0.5) - _error(480, 0.05, 1.0, 0.5))
+    to_come = float(_error(240, 0.05, 1.0, 0.5) - _error(480, 0.05, 1.0, 0.5))
+    measured = float(_error(120, 0.05, 1.0, 0.5) - _error(240, 0.05, 1.0, 0.5))
     assert curve.gain_of_doubling is not None
-    assert curve.gain_of_doubling.value == pytest.approx(truth, abs=1e-4)
-    assert curve.sentence.startswith("Doubling the labels would add about 1.9 points (")
+    assert curve.gain_of_doubling.value == pytest.approx((to_come + measured) / 2, abs=1e-4)
+    assert curve.gain_of_doubling.low < to_come < measured < curve.gain_of_doubling.high
+    assert curve.sentence.startswith("Doubling the labels would add about 2.3 points (")
+
+
+def test_an_accelerating_curve_may_gain_what_it_gained_last() -> None:
+    draws = np.array([[0.40], [0.41], [0.44], [0.53]]) + np.array([0.002, -0.002])
+    gain = learning_curve(SIZES, draws, n_eval=2000, n_full=240).gain_of_doubling
+    assert gain is not None
+    assert gain.low < gain.value < 0.09 < gain.high
+
+
+def test_the_last_doubling_counts_only_when_it_is_about_one() -> None:
+    sizes = np.array([30, 60, 200])
+    draws = 1 - _error(sizes, 0.05, 1.0, 0.5)[:, None] + np.array([0.0005, -0.0005])
+    gain = learning_curve(sizes, draws, n_eval=5000, n_full=200).gain_of_doubling
+    assert gain is not None
+    assert gain.value == pytest.approx(float(_error(200, 0.05, 1.0, 0.5) - _error(400, 0.05, 1.0, 0.5)), abs=1e-4)
+
+
+def test_one_draw_of_a_size_is_less_certain_than_four() -> None:
+    rows = [[0.60, 0.64, 0.62, 0.66], [0.70, 0.74, 0.72, 0.68], [0.78, 0.80, 0.82, 0.76]]
+    widths = []
+    for last in ([0.84], [0.84] * 4):
+        gain = learning_curve(SIZES, [*rows, last], n_eval=400, n_full=240).gain_of_doubling
+        assert gain is not None
+        widths.append(gain.high - gain.low)
+    assert widths[0] > 1.3 * widths[1]
 
 
 def test_a_flat_curve_is_not_said_to_rise() -> None:
@@ -109,7 +136,7 @@ def test_an_interval_of_more_than_fifteen_points_says_nothing() -> None:
     [
         ([10, 10], [[0.5], [0.5]], 9, r"positive sizes, each once, but got \[10, 10\]"),
         ([0, 10], [[0.5], [0.5]], 9, r"positive sizes, each once, but got \[0, 10\]"),
-        ([10, 20], [[0.5]], 9, r"a row of accuracies for each size, but 2 sizes have the shape \(1, 1\)"),
+        ([10, 20], [[0.5]], 9, r"a row of accuracies for each size, but 2 sizes have rows of \[1\]"),
         ([10], [[50.0]], 9, "accuracies must lie from 0 to 1, but one is 50.0"),
         ([10], [[float("nan")]], 9, "accuracies must lie from 0 to 1, but one is nan"),
         ([10], [[0.5]], 0, "needs at least one item, but got n_eval=0 and n_full=5"),

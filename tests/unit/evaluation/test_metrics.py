@@ -187,3 +187,50 @@ def test_seven_thousand_items_in_a_hundred_classes_take_about_half_a_second() ->
     started = time.process_time()
     evaluate_predictions(targets, probabilities, [str(i) for i in range(100)])
     assert time.process_time() - started < 5  # measured 0.6 s on two busy cores; the margin is for slow machines
+
+
+GROUPS = [f"animal {item // 10}" for item in range(200)]
+
+
+def _covered(n_alike: int, name: str) -> float:
+    """How often an interval of 20 groups of 10 holds the truth of 0.8 when so many items in a row are alike."""
+    truth, held = {"brier": 0.4, "log_loss": -0.2 * math.log(1e-15)}.get(name, 0.8), 0
+    for seed in range(100):
+        wrong = np.repeat(np.random.default_rng(seed).random(200 // n_alike) < 0.2, n_alike)
+        targets = np.arange(200) % 2
+        probabilities = np.eye(2)[targets ^ wrong]
+        if name == "accuracy":
+            estimate = accuracy(targets, probabilities, groups=GROUPS)
+        elif name == "log_loss":
+            estimate = log_loss(targets, probabilities, groups=GROUPS)
+        else:
+            estimate = getattr(evaluate_predictions(targets, probabilities, NAMES[:2], groups=GROUPS), name)
+        held += estimate.low <= truth <= estimate.high
+    return held / 100
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss", "brier", "balanced_accuracy", "f1_weighted"])
+def test_intervals_hold_the_truth_when_the_items_of_a_group_are_alike(name: str) -> None:
+    assert _covered(10, name) >= 0.88
+
+
+def test_groups_of_independent_items_cost_little_width() -> None:
+    assert _covered(1, "accuracy") >= 0.9
+    targets, probabilities = _random(200, 2)
+    plain, grouped = accuracy(targets, probabilities), accuracy(targets, probabilities, groups=GROUPS)
+    assert grouped.value == plain.value
+    assert grouped.high - grouped.low < 1.6 * (plain.high - plain.low)
+
+
+def test_a_perfect_score_is_as_uncertain_as_the_number_of_groups_says() -> None:
+    targets = np.arange(200) % 2
+    evaluation = evaluate_predictions(targets, np.eye(2)[targets], NAMES[:2], groups=GROUPS)
+    for estimate in (evaluation.accuracy, evaluation.f1_macro, evaluation.recall_weighted):
+        assert (estimate.n, estimate.high) == (200, 1.0)
+    assert evaluation.accuracy.low == pytest.approx(accuracy(targets[:20], np.eye(2)[targets[:20]]).low)
+    assert accuracy(targets, np.eye(2)[targets], groups=["one"] * 200).low < 0.25
+
+
+def test_each_item_needs_a_group() -> None:
+    with pytest.raises(DataError, match="each item needs one group, but got 2 groups for 3 items"):
+        accuracy(np.zeros(3, dtype=int), np.ones((3, 1)), groups=["a", "b"])

@@ -110,7 +110,17 @@ def test_a_few_items_are_computed_whatever_the_budget(machine: Machine, tmp_path
     machine.pace = 0.1
     lost = _climb(tmp_path, budget_s=3.0).first_pass([_local("a")])
     assert set(range(64)).isdisjoint(lost)
-    assert 34 <= len(lost) <= 36
+    assert sorted(lost) == list(range(64, 100))
+    assert machine.calls == [("a", 1), ("a", 63)]  # nothing is computed once the time is up and the few are there
+
+
+def test_the_few_items_join_those_that_were_reached(machine: Machine, tmp_path: Path) -> None:
+    machine.damaged = {"3": "truncated"}
+    climb = _climb(tmp_path, budget_s=5.0)  # 3.5 s at 8 items a second are 28 items
+    assert climb.first_pass([_local("a")]) == {3: "truncated"} | dict.fromkeys(range(64, 100), NOT_REACHED)
+    there = [row for row in range(64) if row != 3]
+    assert np.flatnonzero(climb.features["a"].there).tolist() == there
+    np.testing.assert_array_equal(climb.features["a"].values[there, 0], there)
 
 
 def test_damaged_items_do_not_count_as_late(machine: Machine, tmp_path: Path) -> None:
@@ -138,7 +148,7 @@ def test_a_pass_that_cannot_fit_is_not_begun(machine: Machine, tmp_path: Path) -
     climb = _after_first(machine, tmp_path, budget_s=32.5)
     # Ten times the cost of the first, whose 100 items took 12.5 s: 1 s to load and 125 s.
     assert not climb.next_pass(_local("b", gflops=10.0))
-    assert "b is left out: it needs about 126 s, and 20 s of the budget are left." in _said(climb)
+    assert "b is left out: it needs about 126 s, and the budget leaves 16 s for it." in _said(climb)
     assert [name for name, _ in machine.calls] == ["a"]
 
 

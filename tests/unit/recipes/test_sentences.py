@@ -24,7 +24,7 @@ def test_an_estimate_has_its_interval_and_its_number_of_items() -> None:
             "hurts",
             -0.1,
             "The pretrained knowledge hurts: -10.0 points (-13.0 to -7.0) against word counts; "
-            "ship the simpler model instead.",
+            "a model without it would serve better.",
         ),
         (
             "no difference",
@@ -57,3 +57,14 @@ def test_training_out_of_fold_and_test_side_by_side(
     training: float, out_of_fold: float, test: float, words: str
 ) -> None:
     assert words in fit_sentence(_estimate(training), _estimate(out_of_fold), _estimate(test))
+
+
+def test_a_wide_interval_leaves_the_question_open() -> None:
+    difference = Difference(value=-0.08, low=-0.22, high=0.07, p_value=0.4, n=24)
+    assert control_sentence("no difference", difference, "word counts").startswith("24 test items are too few to say")
+
+
+def test_out_of_fold_and_test_are_compared_as_a_difference() -> None:
+    # 930 and 900 of 1,000: the Wilson intervals overlap, the difference is significant all the same (p = 0.016).
+    sentence = fit_sentence(_estimate(0.93), Estimate(0.93, 0.9125, 0.9443, 1000), Estimate(0.9, 0.8799, 0.9171, 1000))
+    assert "clearly harder" in sentence

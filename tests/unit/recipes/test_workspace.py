@@ -61,7 +61,7 @@ def test_a_run_appears_when_it_is_finished_and_not_before(here: Path) -> None:
     with open_workspace("runs/x", "data", overwrite=False) as workspace:
         _write(workspace)
         assert not Path("runs/x").exists()
-        assert workspace.folder.name == f".x.partial-{os.getpid()}"
+        assert workspace.folder.name.startswith(f".x.partial-{os.getpid()}-")
         workspace.finish()
     assert _all_files(here) == ["runs", "runs/x", "runs/x/run.json"]
 
@@ -94,12 +94,39 @@ def test_a_name_that_no_folder_can_have_is_changed(name: str, expected: str) -> 
 
 @pytest.mark.skipif(os.name != "posix", reason="asks for processes by signal 0")
 def test_a_name_that_another_process_is_writing_is_not_free() -> None:
-    Path(f"runs/.photos.partial-{os.getppid()}").mkdir(parents=True)
-    Path("runs/.texts.partial-999999999").mkdir()  # left behind by a process that is no more
+    Path(f"runs/.photos.partial-{os.getppid()}-ab12").mkdir(parents=True)
+    Path("runs/.texts.partial-999999999-ab12").mkdir()  # left behind by a process that is no more
     with open_workspace(None, "photos", overwrite=False) as workspace:
         assert workspace.target == Path("runs/photos-2")
     with open_workspace(None, "texts", overwrite=False) as workspace:
         assert workspace.target == Path("runs/texts")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for processes by signal 0")
+def test_what_a_killed_run_left_behind_is_removed_and_what_others_write_stays(here: Path) -> None:
+    _run(".x.partial-999999999-ab12")
+    kept = [f".x.partial-{os.getppid()}-ab12", ".xy.partial-999999999-ab12", ".x.partial-mine"]
+    for name in kept:
+        Path(name).mkdir()
+    with open_workspace("x", "data", overwrite=False) as workspace:
+        _write(workspace)
+        workspace.finish()
+    assert sorted(path.name for path in here.iterdir()) == sorted([*kept, "x"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for processes by signal 0")
+def test_a_run_that_a_killed_process_had_put_away_comes_back(here: Path) -> None:
+    _run(".x.partial-999999999-ab12", "half")
+    _run(".x.partial-999999999-ab12.replaced")
+    with pytest.raises(OutputError, match="'x' exists"), open_workspace("x", "data", overwrite=False):
+        pass
+    assert _content("x") == "old"
+    assert [path.name for path in here.iterdir()] == ["x"]
+
+
+def test_two_runs_of_one_process_do_not_share_a_folder() -> None:
+    with open_workspace("x", "d", overwrite=False) as one, open_workspace("x", "d", overwrite=False) as other:
+        assert one.folder != other.folder
 
 
 def test_a_run_is_not_replaced_unasked() -> None:
