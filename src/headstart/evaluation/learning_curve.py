@@ -8,8 +8,8 @@ last doubling is therefore a second estimate, and the interval holds both.
 Measured through `search.curve.draw_curve` on simulated clouds of points, the interval errs on the wide side. With 4
 classes and 100 items (accuracy 54 %, true gain 6.0 points) it held the truth in 43 of 44 runs, but 106 further runs
 said nothing as it was wider than 15 points; the gains that were said averaged 2.6, so they lean low. With 200 items
-(73 %, 3.6 points) it held it in 71 of 71 with 9 silent, with 160 units of four near-copies each (71 %, 4.5 points, copies
-kept together) in 43 of 43 with 17 silent.
+(73 %, 3.6 points) it held it in 71 of 71 with 9 silent, with 160 units of four near-copies each (71 %, 4.5 points,
+copies kept together) in 43 of 43 with 17 silent.
 """
 
 from __future__ import annotations
