@@ -71,8 +71,8 @@ def prepare(
         wrong = targets[(targets < 0) | (targets >= n_classes)][0]
         raise DataError(f"a target must be from 0 to {n_classes - 1}, but one is {wrong}")
     mean = features.mean(axis=0, dtype=np.float64)
-    # Subtracted in the precision of the features: in float64 this would be the largest array of a whole run.
-    centred = features.astype(dtype, copy=False) - mean.astype(dtype)
+    # In one step and in the precision asked for: every copy of this table counts among the largest of a whole run.
+    centred = np.subtract(features, mean, dtype=dtype, casting="same_kind")
     # Divided by the largest value first, because squares of huge numbers would overflow.
     largest = float(max(centred.max(), -centred.min()))
     scale = 1.0

@@ -162,7 +162,8 @@ def fit(
     items = prepare(features, targets, n_classes=n_classes, dtype=np.float64)
     counted = check_weights(weights, len(items.features))
     rows = np.flatnonzero(counted)
-    items = replace(items, features=items.features[rows], targets=items.targets[rows])
+    if len(rows) < len(counted):
+        items = replace(items, features=items.features[rows], targets=items.targets[rows])
     (whole,) = group(items, np.ones((1, len(rows)), dtype=np.bool_))
     whole = replace(whole, problems=replace(whole.problems, weights=counted[None, rows]))
     penalty = items.penalty(check_l2(l2))
