@@ -11,13 +11,13 @@ import numpy as np
 import timm
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from headstart._checks import nearest
 from headstart.backbones.backbone import Batch
 from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._folding import fold_batch_norm
+from headstart.backbones.loaders._weights import read_weights
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.errors import BackboneError
@@ -222,7 +222,7 @@ def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> Non
         # weights_only refuses everything but tensors; the file's sha256 was checked before.
         given = _in_order(spec, torch.load(file, map_location="cpu", weights_only=True), complete)
     else:
-        given = _read_weights(file, spec.name)
+        given = read_weights(file, spec.name)
     # The classifier is left out, and it alone: whatever else is too much is an error.
     kept = {name: tensor.contiguous() for name, tensor in given.items() if name in expected or name not in complete}
     _check_fit(spec, kept, expected)
@@ -235,15 +235,6 @@ def _arguments(folder: Path, name: str) -> dict[str, Any]:
     if not (folder / _CONFIG).exists():
         return {}
     return dict(_read_config(folder, name).get("model_args") or {})
-
-
-def _read_weights(file: Path, name: str) -> dict[str, Any]:
-    try:
-        return dict(load_file(file))
-    except (OSError, SafetensorError) as error:
-        raise BackboneError(
-            f"the weights of {name!r} are no readable safetensors file: {error}", hint="Fetch or save them again."
-        ) from error
 
 
 def _in_order(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
@@ -275,7 +266,7 @@ def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) ->
         BackboneError: If the weights do not fit the architecture.
     """
     network = _build(spec.architecture, _arguments(folder, spec.name))
-    weights = _read_weights(folder / "model.safetensors", spec.name)
+    weights = read_weights(folder / "model.safetensors", spec.name)
     _check_fit(spec, weights, network.state_dict())
     network.load_state_dict(weights, strict=True)
     return TimmBackbone(spec, network, device, precision)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel
 
 from headstart.backbones.backbone import Batch
 from headstart.backbones.loaders._cost import counted
+from headstart.backbones.loaders._weights import read_weights
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Layer, Pooling, Source, TextInput
 from headstart.errors import BackboneError
@@ -151,18 +151,9 @@ def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> Non
     for file in _KEPT_FILES:
         shutil.copyfile(origin / file, folder / file)
     network = _empty_network(folder, spec.name)
-    given = _under_expected_names(_read_weights(source_folder / spec.source.file, spec.name), network)
+    given = _under_expected_names(read_weights(source_folder / spec.source.file, spec.name), network)
     _check_fit(spec, given, network.state_dict())
     save_file({name: tensor.contiguous() for name, tensor in given.items()}, folder / "model.safetensors")
-
-
-def _read_weights(file: Path, name: str) -> dict[str, Any]:
-    try:
-        return dict(load_file(file))
-    except (OSError, SafetensorError) as error:
-        raise BackboneError(
-            f"the weights of {name!r} are no readable safetensors file: {error}", hint="Fetch or save them again."
-        ) from error
 
 
 def _under_expected_names(given: dict[str, Any], network: Any) -> dict[str, Any]:
@@ -199,7 +190,7 @@ def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) ->
         BackboneError: If the weights do not fit the architecture.
     """
     network = _empty_network(folder, spec.name)
-    weights = _read_weights(folder / "model.safetensors", spec.name)
+    weights = read_weights(folder / "model.safetensors", spec.name)
     _check_fit(spec, weights, network.state_dict())
     network.load_state_dict(weights, strict=False)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
