@@ -8,7 +8,8 @@ from typing import Literal
 Origin = Literal["package", "hub", "folder", "builtin"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 CropMode = Literal["center", "squash"]
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
+LoaderName = Literal["timm", "transformers", "torchvision", "keras", "pixels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class TextInput:
 
     Attributes:
         max_tokens: Longer texts are cut to this many tokens, special tokens included.
-        pooling: How token vectors become one vector.
+        pooling: How token vectors become one vector: their mean, the first one, or the last one (decoders, whose last
+            token alone has seen the whole text).
     """
 
     max_tokens: int
@@ -104,7 +106,7 @@ class BackboneSpec:
 
     name: str
     modality: Literal["image", "text"]
-    loader: Literal["timm", "transformers", "pixels"]
+    loader: LoaderName
     architecture: str
     source: Source
     layers: tuple[Layer, ...]
