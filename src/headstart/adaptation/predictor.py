@@ -67,8 +67,11 @@ class Predictor:
         Args:
             features: By the name of the backbone; every row must be there.
         """
-        seen, weight = side_by_side(features, self.parts), self.weight.T.astype(np.float64)
+        n_items, weight = len(features[self.parts[0].backbone].values), self.weight.T.astype(np.float64)
         # Block by block, because all rows in float64 would be the largest array of a whole run.
-        blocks = [seen[start : start + _ROWS].astype(np.float64) @ weight for start in range(0, len(seen), _ROWS)]
+        blocks = []
+        for start in range(0, n_items, _ROWS):
+            some = {name: each.take(slice(start, start + _ROWS)) for name, each in features.items()}
+            blocks.append(side_by_side(some, self.parts).astype(np.float64) @ weight)
         logits = np.concatenate(blocks) + self.bias
         return np.asarray(softmax(logits, self.temperature), dtype=np.float64)

@@ -28,7 +28,7 @@ BATCH = 32
 """Items that go through a network at a time."""
 
 _WORTH_PROCESSES = 48  # below this many items the start of the processes costs more than they save
-_WINDOW_BYTES = 256 * 10**6
+_WINDOW_BYTES = 64 * 10**6
 _MAX_PROCESSES = 8
 _ATTEMPTS = 2
 _TEXT_CHUNK = 1024

@@ -58,7 +58,7 @@ class Features:
             hint=did_you_mean(name, [layer.name for layer in self.backbone.layers]),
         )
 
-    def take(self, rows: np.ndarray) -> Features:
+    def take(self, rows: np.ndarray | slice) -> Features:
         """The features of the items at these positions."""
         return Features(self.backbone, self.values[rows], self.there[rows], self.n_computed, self.seconds)
 
@@ -234,7 +234,9 @@ class _Columns:
 
     def features(self, first_of: np.ndarray) -> Features:
         """Rows by item instead of by content."""
-        values, there = self.values[first_of], self.there[first_of]
+        values, there = self.values, self.there
+        if len(first_of) > len(values):  # else every item is a content of its own, and nothing needs to be copied
+            values, there = values[first_of], there[first_of]
         return Features(self.local.spec, values, there, self.n_computed, self.seconds)
 
 

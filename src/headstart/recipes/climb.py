@@ -31,7 +31,9 @@ class Climb:
 
     Attributes:
         items: All items, training and test, in the order in which they are computed.
-        features: What was computed so far, by the name of the backbone.
+        features: What was computed before the items were divided, by the name of the backbone.
+        seen: The features of the training items, by the name of the backbone.
+        unseen: Those of the test items.
         seconds: What the features of each backbone cost in this run.
         candidates: What was tried so far.
     """
@@ -44,9 +46,12 @@ class Climb:
     workspace: Workspace
     progress: Progress
     features: dict[str, Features] = field(default_factory=dict)
+    seen: dict[str, Features] = field(default_factory=dict)
+    unseen: dict[str, Features] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     _damaged: dict[int, str] = field(default_factory=dict)
+    _sides: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
 
     def first_pass(self, backbones: Sequence[Local]) -> dict[int, str]:
         """Compute the first backbone (and what comes with it) for as many items as the budget allows.
@@ -79,6 +84,22 @@ class Climb:
         self.items = self.items.take(rows)
         self.features = {name: features.take(rows) for name, features in self.features.items()}
 
+    def divide(self, train: Int[np.ndarray, " train"], test: Int[np.ndarray, " test"]) -> None:
+        """From here on, training and test items are apart, what there is and what comes.
+
+        Args:
+            train: The positions of the training items.
+            test: Those of the test items.
+        """
+        self._sides = train, test
+        for name in list(self.features):
+            self._divide(name)
+
+    def _divide(self, name: str) -> None:
+        """Each row is kept once: whole tables are among the largest things of a run."""
+        whole, (train, test) = self.features.pop(name), self._sides
+        self.seen[name], self.unseen[name] = whole.take(train), whole.take(test)
+
     def next_pass(self, backbone: Local) -> bool:
         """Compute another backbone if it fits into the budget.
 
@@ -100,6 +121,7 @@ class Climb:
             self.progress.say(f"{name} is left out: it gives no features for {len(self._damaged):,} items.")
             self.workspace.log("skipped", what=name, without_features=len(self._damaged))
         else:
+            self._divide(name)
             return True
         del self.features[name]
         return False
@@ -107,7 +129,6 @@ class Climb:
     def try_all(
         self,
         wanted: Sequence[Proposal],
-        train: Int[np.ndarray, " train"],
         targets: Int[np.ndarray, " train"],
         folds: Int[np.ndarray, " train"],
         *,
@@ -121,8 +142,7 @@ class Climb:
             if self.candidates and predicted + _RESERVE_S > self.clock.left_s:
                 self._skip(proposal.name, predicted)
                 continue
-            seen = {spec.name: self.features[spec.name].take(train) for spec in proposal.backbones}
-            candidate = try_out(proposal, seen, targets, folds, n_classes=n_classes, seed=seed, groups=groups)
+            candidate = try_out(proposal, self.seen, targets, folds, n_classes=n_classes, seed=seed, groups=groups)
             self.candidates.append(candidate)
             self.workspace.log(
                 "candidate",
@@ -160,9 +180,7 @@ class Climb:
         n_missing = int((~there).sum())
         pace = self.speeds.speed(backbone.spec.name, **self._where)
         if pace is None:
-            pace = next(
-                filter(None, (self._scaled_pace(each.backbone, backbone) for each in self.features.values())), None
-            )
+            pace = next(filter(None, (self._scaled_pace(each.backbone, backbone) for each in self.seen.values())), None)
         return _LOADING_S + n_missing / pace if n_missing and pace else 0.0
 
     def _scaled_pace(self, known: BackboneSpec, backbone: Local) -> float | None:

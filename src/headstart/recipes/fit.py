@@ -82,20 +82,18 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             for finding in findings:
                 progress.say(finding.advice)
         train = _Train.of(dataset, sides, options.seed)
+        climb.divide(train.rows, train.test_rows)
         _climb(climb, backbones, train, options.seed)
         with clock.step("search"):
             choice = choose(climb.candidates, groups=sides.train.groups)
             progress.say(f"Chosen: {choice.winner.proposal.name}. {choice.why}")
         with clock.step("rank"):
-            ranking = rank(
-                _seen(climb, train.rows), sides.train.targets, seconds=climb.seconds, groups=sides.train.groups
-            )
+            ranking = rank(climb.seen, sides.train.targets, seconds=climb.seconds, groups=sides.train.groups)
         with clock.step("fit"):
-            seen = _seen(climb, train.rows)
-            predictor = _fit_winner(choice, seen, sides.train)
+            predictor = _fit_winner(choice, climb.seen, sides.train)
             curve = draw_curve(
                 choice.winner,
-                seen,
+                climb.seen,
                 sides.train.targets,
                 train.folds,
                 n_classes=len(sides.train.classes),
@@ -103,13 +101,14 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
                 units=units_of(sides.train, seed=options.seed, purpose="learning curve").of_items,
             )
         with clock.step("evaluate"):
-            unseen = _seen(climb, train.test_rows)
-            pixels = (seen[PIXELS.name], unseen[PIXELS.name]) if control else None
+            pixels = (climb.seen[PIXELS.name], climb.unseen[PIXELS.name]) if control else None
             scratch = from_scratch(sides.train, train.folds, sides.test.items, pixels)
             # Of our own hold-outs all data counts: another seed would otherwise begin a new count.
             opened = dataset.fingerprint if dataset.sides is None else sides.test.fingerprint
             openings = store.count_opening(opened, workspace.target.name)
-            judgement = judge(sides.test, predictor, unseen, train=sides.train, scratch=scratch, seed=options.seed)
+            judgement = judge(
+                sides.test, predictor, climb.unseen, train=sides.train, scratch=scratch, seed=options.seed
+            )
         made = Made(
             name=workspace.target.name,
             out=str(workspace.target),
@@ -121,12 +120,12 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             ranking=ranking,
             climb=climb,
             choice=choice,
-            training=accuracy(sides.train.targets, predictor.probabilities(seen), groups=sides.train.groups),
+            training=accuracy(sides.train.targets, predictor.probabilities(climb.seen), groups=sides.train.groups),
             curve=curve,
             judgement=judgement,
             openings=openings,
         )
-        run = _write(made, predictor, {local.spec.name: local for local in backbones}, unseen, workspace)
+        run = _write(made, predictor, {local.spec.name: local for local in backbones}, workspace)
         workspace.finish()
     return run
 
@@ -229,7 +228,6 @@ def _climb(climb: Climb, backbones: list[Local], train: _Train, seed: int) -> No
         with clock.step("search"):
             climb.try_all(
                 proposals(backbone.spec),
-                train.rows,
                 train.dataset.targets,
                 train.folds,
                 n_classes=n_classes,
@@ -239,7 +237,6 @@ def _climb(climb: Climb, backbones: list[Local], train: _Train, seed: int) -> No
     with clock.step("search"):
         climb.try_all(
             joint_proposals(reached),
-            train.rows,
             train.dataset.targets,
             train.folds,
             n_classes=n_classes,
@@ -248,18 +245,12 @@ def _climb(climb: Climb, backbones: list[Local], train: _Train, seed: int) -> No
         )
 
 
-def _seen(climb: Climb, rows: Int[np.ndarray, " rows"]) -> dict[str, Features]:
-    return {name: features.take(rows) for name, features in climb.features.items()}
-
-
 def _fit_winner(choice: Choice, seen: dict[str, Features], train: Dataset) -> Predictor:
     winner = choice.winner
     return winner.strategy.fit(seen, train.targets, classes=train.classes, chosen=winner.out_of_fold)
 
 
-def _write(
-    made: Made, predictor: Predictor, backbones: dict[str, Local], unseen: dict[str, Features], workspace: Workspace
-) -> Run:
+def _write(made: Made, predictor: Predictor, backbones: dict[str, Local], workspace: Workspace) -> Run:
     """Bundle, predictions, record and page; the record is written last, with the time that all this took."""
     sealed, judgement, clock = made.split.test, made.judgement, made.climb.clock
     with clock.step("report"):
@@ -267,7 +258,7 @@ def _write(
             workspace.folder / "predictions_test.csv",
             sealed.items.names,
             classes=predictor.classes,
-            probabilities=predictor.probabilities(unseen),
+            probabilities=predictor.probabilities(made.climb.unseen),
             targets=[sealed.classes[target] for target in judgement.targets],
         )
         draft = make_record(made)

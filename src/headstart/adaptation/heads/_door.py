@@ -46,7 +46,6 @@ def prepare(
     targets: Int[np.ndarray, " items"],
     *,
     n_classes: int,
-    dtype: type[np.floating],
 ) -> Prepared:
     """Check features and targets, and bring the features to a common size.
 
@@ -54,7 +53,6 @@ def prepare(
         features: One row for each item.
         targets: The class of each item.
         n_classes: The number of classes.
-        dtype: The precision to compute in.
 
     Raises:
         DataError: If there are no items, features are not finite, or a target is no class.
@@ -71,8 +69,8 @@ def prepare(
         wrong = targets[(targets < 0) | (targets >= n_classes)][0]
         raise DataError(f"a target must be from 0 to {n_classes - 1}, but one is {wrong}")
     mean = features.mean(axis=0, dtype=np.float64)
-    # In one step and in the precision asked for: every copy of this table counts among the largest of a whole run.
-    centred = np.subtract(features, mean, dtype=dtype, casting="same_kind")
+    # In one step and in float32: every copy of this table counts among the largest of a whole run.
+    centred = np.subtract(features, mean, dtype=np.float32, casting="same_kind")
     # Divided by the largest value first, because squares of huge numbers would overflow.
     largest = float(max(centred.max(), -centred.min()))
     scale = 1.0
@@ -81,7 +79,7 @@ def prepare(
         length = math.sqrt(float(np.vdot(centred, centred)) / len(centred))
         centred /= length
         scale = largest * length
-    return Prepared(centred.astype(dtype, copy=False), targets, n_classes, mean, scale)
+    return Prepared(centred, targets, n_classes, mean, scale)
 
 
 def check_features(features: Float[np.ndarray, "items width"]) -> None:

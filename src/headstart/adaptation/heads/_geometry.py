@@ -66,13 +66,16 @@ class Geometry(Protocol):
 
 
 def _cholesky(gram: Float[np.ndarray, "n n"], curvature: float, l2: float) -> tuple[tuple[np.ndarray, bool], float]:
-    """The factor of curvature · gram + ridge · I, and the ridge: `l2`, or a little more where rounding needs it."""
+    """The factor of curvature · gram + ridge · I, and the ridge: `l2`, or a little more where rounding needs it.
+
+    The matrix that is given is written over.
+    """
     precision = float(np.finfo(gram.dtype).eps)
     ridge = max(l2, _ROUNDING * precision * curvature * float(np.trace(gram)), float(np.finfo(np.float32).tiny))
-    matrix = gram * gram.dtype.type(curvature)
-    matrix.flat[:: len(gram) + 1] += gram.dtype.type(ridge)
+    gram *= gram.dtype.type(curvature)
+    gram.flat[:: len(gram) + 1] += gram.dtype.type(ridge)
     # The matrix is symmetric, and its transpose is laid out as LAPACK wants it: no copy is made.
-    return cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False), ridge
+    return cho_factor(gram.T, lower=True, overwrite_a=True, check_finite=False), ridge
 
 
 def _solve(factor: tuple[np.ndarray, bool], right: Float[np.ndarray, "problems classes n"]) -> np.ndarray:
@@ -90,23 +93,17 @@ class ByItems:
     """One coefficient for each training item and class.
 
     Attributes:
-        gram: Inner products of the training items' features.
-        cross: Inner products of all items' features with the training items'.
+        gram: Inner products of all items' features; problems share it, and nothing here copies more than it needs.
+        rows: Which items are trained on.
     """
 
-    gram: Float[np.ndarray, "rows rows"]
-    cross: Float[np.ndarray, "items rows"]
-
-    @classmethod
-    def of(cls, gram: Float[np.ndarray, "items items"], rows: Int[np.ndarray, " rows"]) -> ByItems:
-        """The geometry of the items at these positions, from all items' inner products."""
-        cross = np.ascontiguousarray(gram[:, rows])
-        return cls(cross[rows], cross)
+    gram: Float[np.ndarray, "items items"]
+    rows: Int[np.ndarray, " rows"]
 
     @property
     def n_coordinates(self) -> int:
         """The number of training items."""
-        return len(self.gram)
+        return len(self.rows)
 
     def gradient(self, residuals: np.ndarray, coefficients: np.ndarray, l2: float) -> np.ndarray:
         """R + l2 A."""
@@ -119,7 +116,7 @@ class ByItems:
 
     def factor(self, curvature: float, l2: float) -> Precondition:
         """Solve with c G + l2 I; the logits follow from the solution."""
-        factor, ridge = _cholesky(self.gram, curvature, l2)
+        factor, ridge = _cholesky(self.gram[np.ix_(self.rows, self.rows)], curvature, l2)
 
         def precondition(gradient: np.ndarray) -> Step:
             coefficients = _solve(factor, gradient)
@@ -129,8 +126,10 @@ class ByItems:
         return precondition
 
     def everywhere(self, coefficients: np.ndarray) -> Float[np.ndarray, "problems classes items"]:
-        """A times the cross products."""
-        logits: np.ndarray = coefficients @ self.cross.T
+        """A, with zeros for the items that are not trained on, times the inner products."""
+        padded = np.zeros((*coefficients.shape[:2], len(self.gram)), self.gram.dtype)
+        padded[:, :, self.rows] = coefficients
+        logits: np.ndarray = padded @ self.gram
         return logits
 
 
@@ -163,7 +162,7 @@ class ByColumns:
 
     def factor(self, curvature: float, l2: float) -> Precondition:
         """Solve with c XᵀX + l2 I, then multiply by the features."""
-        factor, _ = _cholesky(self.gram, curvature, l2)
+        factor, _ = _cholesky(self.gram.copy(), curvature, l2)
 
         def precondition(gradient: np.ndarray) -> Step:
             right = gradient.astype(self.gram.dtype, copy=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,6 +12,8 @@ from headstart.adaptation.heads._door import Prepared
 from headstart.adaptation.heads._geometry import ByColumns, ByItems, Geometry
 
 _STEPS_EXPECTED = 10
+_COLUMNS = 1024
+"""That are brought to another precision at a time: the whole table would be among the largest copies of a run."""
 _MOST_LOGITS = 2 * 10**7
 """Of one group, so that its dozen of arrays stays below 1 GB."""
 
@@ -47,26 +49,39 @@ class Group:
         return logits.transpose(0, 2, 1)
 
 
-def group(items: Prepared, masks: Bool[np.ndarray, "problems items"]) -> list[Group]:
+def group(
+    items: Prepared, masks: Bool[np.ndarray, "problems items"], dtype: type[np.floating] = np.float32
+) -> list[Group]:
     """One problem for each mask, in the geometry that is less work.
 
     Args:
         items: All items.
         masks: For each problem, which items are trained on.
+        dtype: The precision to compute in.
     """
     if _cheaper_by_items(masks, items.features.shape[1], items.n_classes):
-        return _by_items(items, masks)
-    return _by_columns(items, masks)
+        return _by_items(items, masks, dtype)
+    return _by_columns(replace(items, features=items.features.astype(dtype, copy=False)), masks)
 
 
-def _by_items(items: Prepared, masks: Bool[np.ndarray, "problems items"]) -> list[Group]:
-    gram = items.features @ items.features.T
+def _by_items(items: Prepared, masks: Bool[np.ndarray, "problems items"], dtype: type[np.floating]) -> list[Group]:
+    gram = _inner_products(items.features, dtype)
     groups = []
     for number, mask in enumerate(masks):
         rows = np.flatnonzero(mask)
         problems = Problems(items.targets[rows], np.ones((1, len(rows)), gram.dtype), items.n_classes)
-        groups.append(Group((number,), problems, ByItems.of(gram, rows)))
+        groups.append(Group((number,), problems, ByItems(gram, rows)))
     return groups
+
+
+def _inner_products(
+    features: Float[np.ndarray, "items width"], dtype: type[np.floating]
+) -> Float[np.ndarray, "items items"]:
+    gram = np.zeros((len(features), len(features)), dtype)
+    for first in range(0, features.shape[1], _COLUMNS):
+        block = features[:, first : first + _COLUMNS].astype(dtype, copy=False)
+        gram += block @ block.T
+    return gram
 
 
 def _by_columns(items: Prepared, masks: Bool[np.ndarray, "problems items"]) -> list[Group]:
@@ -79,6 +94,21 @@ def _by_columns(items: Prepared, masks: Bool[np.ndarray, "problems items"]) -> l
         problems = Problems(items.targets, some.astype(gram.dtype), items.n_classes)
         groups.append(Group(tuple(range(first, first + len(some))), problems, geometry))
     return groups
+
+
+def combined(
+    coefficients: Float[np.ndarray, "classes items"], features: Float[np.ndarray, "items width"]
+) -> Float[np.ndarray, "classes width"]:
+    """The weights that coefficients of items stand for, in their precision.
+
+    Args:
+        coefficients: One for each class and item.
+        features: Of the items.
+    """
+    blocks = range(0, features.shape[1], _COLUMNS)
+    return np.concatenate(
+        [coefficients @ features[:, first : first + _COLUMNS].astype(coefficients.dtype) for first in blocks], axis=1
+    )
 
 
 def _cheaper_by_items(masks: Bool[np.ndarray, "problems items"], width: int, n_classes: int) -> bool:

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from headstart._threads import one_thread
 from headstart.adaptation.heads._door import check_folds, check_l2, check_masks, check_weights, prepare
 from headstart.adaptation.heads._geometry import ByItems
-from headstart.adaptation.heads._groups import group
+from headstart.adaptation.heads._groups import combined, group
 from headstart.adaptation.heads._path import Folds, Tried
 from headstart.errors import OptionError
 
@@ -109,7 +109,7 @@ def cross_validate(
         DataError: If there are no items, features are not finite, or a target is no class.
         OptionError: If lengths differ, a strength is not positive, or there are fewer than two folds or classes.
     """
-    items = prepare(features, targets, n_classes=n_classes, dtype=np.float32)
+    items = prepare(features, targets, n_classes=n_classes)
     names = check_folds(folds, len(items.features))
     chosen = None if strengths is None else sorted({check_l2(l2) for l2 in strengths}, reverse=True)
     if chosen is not None and not chosen:
@@ -159,18 +159,20 @@ def fit(
         DataError: If there are no items, features are not finite, or a target is no class.
         OptionError: If lengths differ, the strength is not positive, or weights are negative or all 0.
     """
-    items = prepare(features, targets, n_classes=n_classes, dtype=np.float64)
+    items = prepare(features, targets, n_classes=n_classes)
     counted = check_weights(weights, len(items.features))
     rows = np.flatnonzero(counted)
     if len(rows) < len(counted):
         items = replace(items, features=items.features[rows], targets=items.targets[rows])
-    (whole,) = group(items, np.ones((1, len(rows)), dtype=np.bool_))
+    (whole,) = group(items, np.ones((1, len(rows)), dtype=np.bool_), np.float64)
     whole = replace(whole, problems=replace(whole.problems, weights=counted[None, rows]))
     penalty = items.penalty(check_l2(l2))
     with one_thread():
         state = whole.solve(penalty, tolerance=_FINE)
     coefficients = state.step.coefficients[0]
-    weight = (coefficients @ items.features if isinstance(whole.geometry, ByItems) else coefficients) / items.scale
+    weight = (
+        combined(coefficients, items.features) if isinstance(whole.geometry, ByItems) else coefficients
+    ) / items.scale
     bias = state.bias[0] - weight @ items.mean
     # Probabilities do not change when all logits move together; of such heads this is the one with a mean of 0.
     bias -= bias.mean()
@@ -198,7 +200,7 @@ def fit_subsets(
         DataError: If there are no items, features are not finite, or a target is no class.
         OptionError: If lengths differ, the strength is not positive, or a subset is empty.
     """
-    items = prepare(features, targets, n_classes=n_classes, dtype=np.float32)
+    items = prepare(features, targets, n_classes=n_classes)
     check_masks(masks, len(items.features))
     penalty = items.penalty(check_l2(l2))
     logits = np.empty((*masks.shape, n_classes), dtype=np.float32)

@@ -27,6 +27,7 @@ from headstart.errors import OptionError
 
 Kind = Literal["soften", "standardise", "normalise"]
 _POWER: dict[Kind, float] = {"soften": 0.5, "standardise": 1.0, "normalise": 0.0}
+_COLUMNS = 256
 _CONSTANT = 1e-6
 """A column whose deviation is below this share of its largest value differs by rounding only."""
 
@@ -79,8 +80,8 @@ class Scaling:
             )
         seen = unit_rows(features) if kind == "normalise" else features
         mean = seen.mean(axis=0, dtype=np.float64)
-        deviation = seen.std(axis=0, dtype=np.float64)
-        varies = deviation > _CONSTANT * np.abs(seen).max(axis=0)
+        deviation = _deviation(seen)
+        varies = deviation > _CONSTANT * np.maximum(seen.max(axis=0), -seen.min(axis=0))
         scale = np.where(varies, deviation, 1.0) ** _POWER[kind]
         left = np.where(varies, deviation / scale, 0.0)
         for columns in np.split(np.arange(features.shape[1]), np.cumsum(widths)[:-1]):
@@ -95,7 +96,8 @@ class Scaling:
             features: What the backbone says.
         """
         seen = unit_rows(features) if self.normalise else features
-        scaled: np.ndarray = ((seen - self.mean) / self.scale).astype(np.float32, copy=False)
+        scaled: np.ndarray = np.subtract(seen, self.mean, dtype=np.float32, casting="same_kind")
+        scaled /= self.scale
         return scaled
 
     def fold_into(self, head: LinearHead) -> LinearHead:
@@ -110,6 +112,12 @@ class Scaling:
         weight = head.weight.astype(np.float64) / self.scale
         bias = head.bias - weight @ self.mean.astype(np.float64)
         return LinearHead(weight.astype(np.float32), bias.astype(np.float32))
+
+
+def _deviation(features: Float[np.ndarray, "items width"]) -> Float[np.ndarray, " width"]:
+    """The standard deviation of each column, some columns at a time: numpy copies what it is given to float64."""
+    starts = range(0, features.shape[1], _COLUMNS)
+    return np.concatenate([features[:, start : start + _COLUMNS].std(axis=0, dtype=np.float64) for start in starts])
 
 
 def unit_rows(features: Float[np.ndarray, "items width"]) -> Float[np.ndarray, "items width"]:

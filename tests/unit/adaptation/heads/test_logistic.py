@@ -44,10 +44,7 @@ def test_both_geometries_are_used_and_give_the_same_head():
     features, targets = clusters(50, 12, 3)
     padded = np.concatenate([features, np.zeros((50, 200), np.float32)], axis=1)
     everything = np.ones((1, 50), dtype=bool)
-    kinds = [
-        type(group(prepare(table, targets, n_classes=3, dtype=np.float32), everything)[0].geometry)
-        for table in (features, padded)
-    ]
+    kinds = [type(group(prepare(table, targets, n_classes=3), everything)[0].geometry) for table in (features, padded)]
     assert kinds == [ByColumns, ByItems]
     narrow = fit(features, targets, l2=0.05, n_classes=3)
     wide = fit(padded, targets, l2=0.05, n_classes=3)
