@@ -100,6 +100,25 @@ def open_image(value: Path | np.ndarray | bytes, *, at_least_px: int | None = No
         raise DamagedItem(name, _reason(error)) from error
 
 
+def shorter_side_px(value: Path | np.ndarray) -> int:
+    """The shorter side of an image in pixels, from its header alone.
+
+    Args:
+        value: A file, or a uint8 array.
+
+    Raises:
+        DamagedItem: If the header cannot be read.
+    """
+    if isinstance(value, np.ndarray):
+        return int(min(value.shape[:2]))
+    _silence_pillow()
+    try:
+        with Image.open(value) as image:
+            return min(image.size)
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+        raise DamagedItem(str(value), _reason(error)) from error
+
+
 def thumbnail_uri(value: Path | np.ndarray | bytes, size_px: int = 112) -> str:
     """A small JPEG of an image as a `data:` URI, for a page that needs no other file.
 
