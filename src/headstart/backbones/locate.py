@@ -20,6 +20,9 @@ HUB_FILES = (
     "config.json",
     "model.safetensors",
     "tokenizer.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "modules.json",
     "sentence_bert_config.json",
     "1_Pooling/config.json",
 )

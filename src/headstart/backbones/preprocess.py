@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,8 @@ def prepare_image(image: Image, wanted: ImageInput) -> UInt8[np.ndarray, "height
     target = _target(image.size, wanted)
     if target != image.size:
         image = image.resize(target, _RESAMPLING[wanted.interpolation])
-    left, top = round((target[0] - size) / 2.0), round((target[1] - size) / 2.0)
+    halved = math.floor if wanted.crop_mode == "center-down" else round
+    left, top = halved((target[0] - size) / 2.0), halved((target[1] - size) / 2.0)
     return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
 
 

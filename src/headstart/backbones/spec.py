@@ -7,7 +7,7 @@ from typing import Literal
 
 Origin = Literal["package", "hub", "folder", "builtin"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-CropMode = Literal["center", "squash"]
+CropMode = Literal["center", "center-down", "squash"]
 Pooling = Literal["mean", "cls", "last"]
 LoaderName = Literal["timm", "transformers", "torchvision", "keras", "pixels"]
 
@@ -58,7 +58,8 @@ class ImageInput:
         mean: Per-channel mean to subtract, of values scaled to 0–1.
         std: Per-channel standard deviation to divide by.
         crop_mode: `center` resizes the shorter side and keeps the shape of things; `squash` resizes both sides to the
-            same length and keeps all of the picture.
+            same length and keeps all of the picture; `center-down` is `center` with an odd margin halved downwards, as
+            transformers does, where timm and torchvision round to even.
     """
 
     size_px: int
@@ -77,10 +78,12 @@ class TextInput:
         max_tokens: Longer texts are cut to this many tokens, special tokens included.
         pooling: How token vectors become one vector: their mean, the first one, or the last one (decoders, whose last
             token alone has seen the whole text).
+        normalised: Whether the pooled last layer is divided by its length.
     """
 
     max_tokens: int
     pooling: Pooling = "mean"
+    normalised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 from tests.unit.backbones.tiny import save_bert
+from tests.unit.backbones.tiny_transformers import save_text
 
 from headstart.backbones import BackboneSpec, Source, load, resolve
 from headstart.backbones.loaders import transformers_texts
@@ -123,6 +124,64 @@ def test_what_is_missing_or_unknown_is_named(file: str, text: str | None, messag
     with pytest.raises(BackboneError, match=message) as caught:
         resolve(str(folder), tmp_path) if file == "model.safetensors" else described(folder)
     assert caught.value.hint
+
+
+def test_of_a_decoder_the_last_token_of_the_text_itself_is_taken(tmp_path: Path) -> None:
+    backbone = load(resolve(str(save_text(tmp_path / "a", "gpt2")), tmp_path))
+    alone = backbone.forward(["the bird"])[0]
+    together = backbone.forward(["the bird", "small red trees and the old bird", "the red bird"])
+    np.testing.assert_allclose(together[0], alone, atol=1e-5)
+    assert not np.allclose(backbone.forward(["red bird"])[0], alone, atol=1e-2)
+    assert not np.allclose(backbone.forward(["the trees"])[0], alone, atol=1e-2)
+
+
+def test_an_empty_text_is_read_as_the_beginning_of_one(tmp_path: Path) -> None:
+    """The decoder's tokenizer makes no token of it."""
+    backbone = load(resolve(str(save_text(tmp_path / "a", "gpt2")), tmp_path))
+    alone = backbone.forward(["", ""])
+    assert np.isfinite(alone).all()
+    np.testing.assert_array_equal(alone[0], alone[1])
+    np.testing.assert_allclose(backbone.forward(["old trees", ""])[1], alone[0], atol=1e-5)
+    np.testing.assert_allclose(backbone.forward(["[CLS]"])[0], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("values", [{"pad_token_id": None}, {"pad_token_id": -1, "eos_token_id": [3, 2]}])
+def test_a_padding_token_that_the_vocabulary_lacks_does_no_harm(values: dict[str, Any], tmp_path: Path) -> None:
+    folder = save_text(tmp_path / "a", "llama")
+    expected = load(resolve(str(folder), tmp_path)).forward(["the bird", "old trees sleeps"])
+    config = json.loads((folder / "config.json").read_text())
+    write(folder, "config.json", **config | values)
+    features = load(resolve(str(folder), tmp_path)).forward(["the bird", "old trees sleeps"])
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "normalised"),
+    [
+        (["Transformer", "Pooling", "Normalize"], True),
+        (["Transformer", "Pooling"], False),
+        (["Transformer", "Pooling", "Dense", "Normalize"], False),
+    ],
+)
+def test_only_what_was_pooled_is_normalised(kinds: list[str], normalised: bool, tmp_path: Path) -> None:
+    folder = save_bert(tmp_path / "a")
+    modules = [{"idx": row, "type": f"sentence_transformers.models.{kind}"} for row, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    text = described(folder).text
+    assert text is not None
+    assert text.normalised == normalised
+    ends = load(resolve(str(folder), tmp_path)).forward(["the bird", "old trees"])[:, 16:]
+    assert np.allclose(np.linalg.norm(ends, axis=1), 1.0) == normalised
+
+
+def test_weights_in_half_precision_stay_as_small_on_the_disk(tmp_path: Path) -> None:
+    import torch
+
+    folder = save_text(tmp_path / "a", "gpt2")
+    weights = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors")
+    local = resolve(str(folder), tmp_path)
+    assert {tensor.dtype for tensor in load_file(local.folder / "model.safetensors").values()} == {torch.bfloat16}
 
 
 def test_a_network_that_is_no_encoder_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Source
 
-_MODULES = {"timm": "timm_images", "transformers": "transformers_texts", "pixels": "pixels"}
+_MODULES = {"timm": "timm_images", "transformers": "transformers_networks", "pixels": "pixels"}
 
 
 class Loader(Protocol):

@@ -1,4 +1,4 @@
-"""Runs text encoders through transformers and tokenizers: the only file that imports them."""
+"""Runs text encoders and decoders through transformers, and their tokenizers: the only file that imports tokenizers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float32
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoModel
 
 from headstart.backbones.backbone import Batch
-from headstart.backbones.loaders._cost import counted
-from headstart.backbones.loaders._weights import read_weights
+from headstart.backbones.loaders._transformers import is_decoder, open_part, read_config, save_part, tried
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Layer, Pooling, Source, TextInput
 from headstart.errors import BackboneError
 
-_KEPT_FILES = ("config.json", "tokenizer.json")
+_TOKENIZER = "tokenizer.json"
 _DEFAULT_MAX_TOKENS = 512
-_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # from TensorFlow's BERT
 
 
 class TransformersBackbone:
-    """A text encoder; keeps the pooled last layer and the pooled mean over all layers.
+    """A text encoder or decoder; keeps the pooled last layer and the pooled mean over all layers.
 
     The mean over layers ranks and separates better than the last layer alone on many tasks (Garbas et al., ACL
     Findings 2024).
@@ -36,71 +32,108 @@ class TransformersBackbone:
     def __init__(
         self, spec: BackboneSpec, network: Any, tokenizer: Tokenizer, device: str, precision: Precision
     ) -> None:
+        if spec.text is None:
+            raise BackboneError(
+                f"the spec of {spec.name!r} must say how texts are read, but has no text section",
+                hint="Import the backbone again.",
+            )
         self.spec = spec
         self._device = torch.device(device)
         self._bfloat16 = precision == "bfloat16"
-        self._network = network.eval().requires_grad_(requires_grad=False).to(self._device)
+        self._network = network.to(self._device)
         self._tokenizer = tokenizer
-        self._pooling = spec.text.pooling if spec.text else "mean"
+        self._padding = _token(network.config, "pad_token_id")
+        # A decoder's tokenizer may make nothing of an empty text; what opens or ends a text stands for it.
+        self._nothing = _token(network.config, "bos_token_id", "eos_token_id", "pad_token_id")
+        self._text = spec.text
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:
         """The features of a batch of texts; half a surrogate pair, which is no character, reads as `?`."""
         encodings = self._tokenizer.encode_batch([str(text).encode("utf-8", "replace").decode() for text in batch])
-        tokens = torch.tensor([encoding.ids for encoding in encodings], device=self._device)
-        mask = torch.tensor([encoding.attention_mask for encoding in encodings], device=self._device)
+        rows = [torch.tensor(encoding.ids or [self._nothing]) for encoding in encodings]
+        # On the right, where no token of a decoder sees it, whatever the tokenizer was saved with.
+        tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self._padding).to(self._device)
+        lengths = torch.tensor([len(row) for row in rows], device=self._device)
+        mask = (torch.arange(tokens.shape[1], device=self._device) < lengths[:, None]).long()
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             output = self._network(input_ids=tokens, attention_mask=mask, output_hidden_states=True)
         with torch.inference_mode():
-            layers = {
-                "last": output.last_hidden_state.float(),
-                "layer_mean": torch.stack([states.float() for states in output.hidden_states]).mean(dim=0),
-            }
-            parts = [self._pool(layers[layer.name], mask) for layer in self.spec.layers]
+            # Pooled one by one: all layers of all tokens in float32 side by side are gigabytes for a decoder.
+            middle = torch.stack([self._pool(states, mask) for states in output.hidden_states]).mean(dim=0)
+            last = self._pool(output.last_hidden_state, mask)
+            if self._text.normalised:
+                last = torch.nn.functional.normalize(last, dim=1)
+            layers = {"layer_mean": middle, "last": last}
+            parts = [layers[layer.name] for layer in self.spec.layers]
             return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.float32)
 
     def _pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if self._pooling == "cls":
-            return states[:, 0]
+        if self._text.pooling == "cls":
+            return states[:, 0].float()
+        if self._text.pooling == "last":
+            return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1].float()
         weights = mask.unsqueeze(-1).float()
-        return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+        return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _token(config: Any, *names: str) -> int:
+    """The first of these tokens that the vocabulary has; some configurations name none, several, or one outside it."""
+    found = (getattr(config, name, None) for name in names)
+    return next((token for token in found if isinstance(token, int) and 0 <= token < config.vocab_size), 0)
 
 
 def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
-    """The spec of a folder in the hub's layout for texts.
+    """The spec of a folder in the hub's layout for texts, or in that of sentence-transformers.
 
     Raises:
-        BackboneError: If there is no tokenizer, transformers does not know the architecture, or it is no encoder.
+        BackboneError: If there is no tokenizer, transformers does not know the architecture, or it is neither encoder
+            nor decoder.
     """
-    if not (folder / "tokenizer.json").exists():
+    if not (folder / _TOKENIZER).exists():
         raise BackboneError(
-            f"{name!r} has no tokenizer.json, which text backbones need (image towers are loaded through timm)",
-            hint="Save it with AutoTokenizer.from_pretrained(…).save_pretrained(folder), or name a timm model.",
+            f"{name!r} has no tokenizer.json, which text backbones need",
+            hint="Save it with AutoTokenizer.from_pretrained(…).save_pretrained(folder).",
         )
-    network = _empty_network(folder, name)
+    config = read_config(folder, name)
     limit = _read_json(folder / "sentence_bert_config.json").get("max_seq_length") or _DEFAULT_MAX_TOKENS
-    max_tokens = int(min(limit, _positions(network)))
-    width, gflops = _width_and_cost(network, max_tokens, name)
+
+    def run(network: Any) -> tuple[int, int]:
+        max_tokens = int(min(limit, _positions(network)))
+        tokens = torch.full((1, max_tokens), int(_token(config, "pad_token_id") == 0), device=network.device)
+        return max_tokens, int(network(input_ids=tokens).last_hidden_state.shape[-1])
+
+    (max_tokens, width), n_params, gflops = tried(config, folder, name, run)
     return BackboneSpec(
         name=name,
         modality="text",
         loader="transformers",
-        architecture=str(network.config.model_type),
+        architecture=str(config.model_type),
         source=source,
-        n_params=sum(parameter.numel() for parameter in network.parameters()),
+        n_params=n_params,
         gflops=gflops,
-        text=TextInput(max_tokens, _pooling(folder)),
+        text=TextInput(max_tokens, _pooling(folder, config), _normalised(folder)),
         layers=(Layer("layer_mean", width), Layer("last", width)),
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _pooling(folder: Path) -> Pooling:
-    """As sentence-transformers writes it, newer versions in one field; whatever is not `cls` is pooled by the mean."""
-    config = _read_json(folder / "1_Pooling" / "config.json")
-    return "cls" if config.get("pooling_mode_cls_token") or config.get("pooling_mode") == "cls" else "mean"
+def _pooling(folder: Path, config: Any) -> Pooling:
+    """As sentence-transformers writes it, newer versions in one field; other kinds than these three by the mean."""
+    pooling = _read_json(folder / "1_Pooling" / "config.json")
+    if not pooling:
+        return "last" if is_decoder(config) else "mean"
+    if pooling.get("pooling_mode_cls_token") or pooling.get("pooling_mode") == "cls":
+        return "cls"
+    return "last" if pooling.get("pooling_mode_lasttoken") or pooling.get("pooling_mode") == "lasttoken" else "mean"
+
+
+def _normalised(folder: Path) -> bool:
+    """Whether sentence-transformers divides what it pooled by its length, with no further layer in between."""
+    kinds = [str(module.get("type")).rpartition(".")[2] for module in _read_json(folder / "modules.json")]
+    return kinds[1:3] == ["Pooling", "Normalize"]
 
 
 def _positions(network: Any) -> int:
@@ -114,91 +147,24 @@ def _positions(network: Any) -> int:
     return positions - max(reserved, default=0)
 
 
-def _width_and_cost(network: Any, max_tokens: int, name: str) -> tuple[int, float]:
-    tokens = torch.full((1, max_tokens), 1 if _padding_id(network) == 0 else 0)
-    try:
-        output, gflops = counted(lambda: network(input_ids=tokens, attention_mask=torch.ones_like(tokens)))
-        return int(output.last_hidden_state.shape[-1]), gflops
-    except (AttributeError, TypeError, ValueError) as error:
-        raise BackboneError(
-            f"the network of {name!r} does not turn tokens alone into one vector for each",
-            hint="Choose an encoder, such as a BERT or a sentence-transformers model.",
-        ) from error
-
-
-def _config(folder: Path, name: str) -> Any:
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, OSError) as error:
-        raise BackboneError(
-            f"transformers cannot read the configuration of {name!r}: {str(error).splitlines()[0]}",
-            hint="Only architectures that transformers itself contains are run, never code from a repository.",
-        ) from error
-
-
-def _empty_network(folder: Path, name: str) -> Any:
-    # Weights stay in float32 whatever the configuration says: bfloat16 is a matter of `precision`.
-    return AutoModel.from_config(_config(folder, name)).float().eval()
-
-
 def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> None:
-    """Copy tokenizer and configuration, and write the encoder's weights as safetensors.
+    """Write tokenizer, configuration and the weights without the task's head.
 
     Raises:
         BackboneError: If the weights do not fit the architecture.
     """
     origin = (source_folder / spec.source.file).parent
-    for file in _KEPT_FILES:
-        shutil.copyfile(origin / file, folder / file)
-    network = _empty_network(folder, spec.name)
-    given = _under_expected_names(read_weights(source_folder / spec.source.file, spec.name), network)
-    _check_fit(spec, given, network.state_dict())
-    save_file({name: tensor.contiguous() for name, tensor in given.items()}, folder / "model.safetensors")
-
-
-def _under_expected_names(given: dict[str, Any], network: Any) -> dict[str, Any]:
-    """Weights saved with a task head carry a prefix (`bert.`) and the head; the encoder needs neither."""
-    prefix = f"{network.base_model_prefix}."
-    renamed = {_current_name(name.removeprefix(prefix)): tensor for name, tensor in given.items()}
-    expected = network.state_dict()
-    return {name: tensor for name, tensor in renamed.items() if name in expected}
-
-
-def _current_name(name: str) -> str:
-    for old, new in _OLD_NAMES.items():
-        if name.endswith(old):
-            return name.removesuffix(old) + new
-    return name
-
-
-def _check_fit(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any]) -> None:
-    # The pooler feeds only the pretraining task's head; encoders saved without it are complete for us.
-    missing = [name for name in expected if name not in given and not name.startswith("pooler.")]
-    misshapen = [name for name in given if given[name].shape != expected[name].shape]
-    if missing or misshapen:
-        raise BackboneError(
-            f"the weights of {spec.name!r} do not fit {spec.architecture!r}: missing {missing[:5] or 'none'}, "
-            f"of another shape {misshapen[:5] or 'none'}",
-            hint="Check that config.json and model.safetensors belong together.",
-        )
+    shutil.copyfile(origin / _TOKENIZER, folder / _TOKENIZER)
+    save_part(read_config(origin, spec.name), source_folder / spec.source.file, folder, spec.name)
 
 
 def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> TransformersBackbone:
-    """The encoder with the weights of `import_weights`.
+    """The network with the weights of `import_weights`.
 
     Raises:
         BackboneError: If the weights do not fit the architecture.
     """
-    network = _empty_network(folder, spec.name)
-    weights = read_weights(folder / "model.safetensors", spec.name)
-    _check_fit(spec, weights, network.state_dict())
-    network.load_state_dict(weights, strict=False)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
     tokenizer.enable_truncation(max_length=spec.text.max_tokens if spec.text else _DEFAULT_MAX_TOKENS)
-    padding = _padding_id(network)
-    tokenizer.enable_padding(pad_id=padding, pad_token=tokenizer.id_to_token(padding) or "[PAD]")
-    return TransformersBackbone(spec, network, tokenizer, device, precision)
-
-
-def _padding_id(network: Any) -> int:
-    return int(getattr(network.config, "pad_token_id", None) or 0)
+    tokenizer.no_padding()
+    return TransformersBackbone(spec, open_part(folder, spec.name), tokenizer, device, precision)
