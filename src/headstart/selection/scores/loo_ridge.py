@@ -13,15 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.linalg import eigh
 
-from headstart.errors import DataError, OptionError
+from headstart.errors import OptionError
+from headstart.selection.scores.components import Components, decompose
 
 PENALTIES: tuple[float, ...] = tuple(float(f"{10 ** (-1 - half / 2):.3g}") for half in range(10))
 """Penalties per item from strong (0.1) to weak (3e-6), for features whose rows have a mean squared length of 1."""
 
 _LEAST_FREEDOM = 1e-9
-_RANK = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class RidgeLoo:
 
 
 def loo_ridge(
-    features: Float[np.ndarray, "items width"],
+    features: Float[np.ndarray, "items width"] | Components,
     targets: Int[np.ndarray, " items"],
     *,
     n_classes: int,
@@ -53,7 +52,7 @@ def loo_ridge(
     """Leave each item out in turn, for every penalty.
 
     Args:
-        features: What the backbone says. They are centred and brought to a mean squared length of 1.
+        features: What the backbone says, or its components. Features are brought to a mean squared length of 1.
         targets: The class of each item.
         n_classes: The number of classes.
         penalties: The penalties per item; λ is such a penalty times the number of items.
@@ -62,9 +61,9 @@ def loo_ridge(
         DataError: If there are fewer than two items, or features are not finite.
         OptionError: If there is not one target from 0 to n_classes − 1 for each item, or a penalty is not positive.
     """
-    _check(features, targets, n_classes, penalties)
-    n_items = len(features)
-    basis, squares = _decompose(features)
+    parts = decompose(features)
+    basis, squares, n_items = parts.basis, parts.squares, len(parts.basis)
+    _check(n_items, targets, n_classes, penalties)
     onehot = np.zeros((n_items, n_classes))
     onehot[np.arange(n_items), targets] = 1.0
     shares = onehot.mean(axis=0)
@@ -87,12 +86,12 @@ def loo_ridge(
 
 
 def loo_right(
-    features: Float[np.ndarray, "items width"], targets: Int[np.ndarray, " items"]
+    features: Float[np.ndarray, "items width"] | Components, targets: Int[np.ndarray, " items"]
 ) -> Bool[np.ndarray, " items"]:
     """For each item, whether the ridge classifier without it predicts its class, at the penalty with the least error.
 
     Args:
-        features: What the backbone says.
+        features: What the backbone says, or its components.
         targets: The class of each item, from 0 on.
 
     Raises:
@@ -104,11 +103,11 @@ def loo_right(
     return right
 
 
-def loo_accuracy(features: Float[np.ndarray, "items width"], targets: Int[np.ndarray, " items"]) -> float:
+def loo_accuracy(features: Float[np.ndarray, "items width"] | Components, targets: Int[np.ndarray, " items"]) -> float:
     """The share of items that the ridge classifier without them predicts, 0 to 1; higher is better.
 
     Args:
-        features: What the backbone says.
+        features: What the backbone says, or its components.
         targets: The class of each item, from 0 on.
 
     Raises:
@@ -118,34 +117,10 @@ def loo_accuracy(features: Float[np.ndarray, "items width"], targets: Int[np.nda
     return float(loo_right(features, targets).mean())
 
 
-def _decompose(
-    features: Float[np.ndarray, "items width"],
-) -> tuple[Float[np.ndarray, "items rank"], Float[np.ndarray, " rank"]]:
-    """The left singular vectors of the centred and scaled features, and the squares of the singular values."""
-    centred = features - features.mean(axis=0, dtype=np.float64)
-    largest = float(np.abs(centred).max())
-    if largest == 0:
-        return np.zeros((len(features), 1)), np.ones(1)
-    centred /= largest
-    centred /= np.sqrt(np.vdot(centred, centred) / len(centred))
-    tall = len(centred) > centred.shape[1]
-    gram = centred.T @ centred if tall else centred @ centred.T
-    squares, vectors = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
-    real = squares > _RANK * squares[-1]
-    squares, vectors = squares[real], vectors[:, real]
-    return (centred @ (vectors / np.sqrt(squares)) if tall else vectors), squares
-
-
-def _check(features: np.ndarray, targets: np.ndarray, n_classes: int, penalties: Sequence[float]) -> None:
-    if len(features) < 2 or features.ndim != 2 or features.shape[1] == 0:
-        raise DataError(
-            f"leave-one-out needs a table of 2 items or more, but the features have the shape {features.shape}"
-        )
-    if not np.isfinite(features).all():
-        raise DataError(f"features must be finite numbers, but {int((~np.isfinite(features)).sum())} of them are not")
-    if targets.shape != (len(features),) or targets.min() < 0 or targets.max() >= n_classes:
+def _check(n_items: int, targets: np.ndarray, n_classes: int, penalties: Sequence[float]) -> None:
+    if targets.shape != (n_items,) or targets.min() < 0 or targets.max() >= n_classes:
         raise OptionError(
-            f"there must be one target from 0 to {n_classes - 1} for each of the {len(features)} items, "
+            f"there must be one target from 0 to {n_classes - 1} for each of the {n_items} items, "
             f"but their shape is {targets.shape} and they go from {targets.min(initial=0)} to {targets.max(initial=0)}"
         )
     if not penalties or not all(penalty > 0 for penalty in penalties):
