@@ -15,17 +15,19 @@ import functools
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float32
+from PIL import Image
 
 from headstart._randomness import generator
-from headstart.backbones import Backbone, BackboneSpec, Batch, Local, Precision, load, open_local
+from headstart.backbones import Backbone, BackboneSpec, Batch, Local, Precision, load, open_local, source_head
+from headstart.backbones.preprocess import prepare_image
 
-__all__ = ["BACKBONE_CHECKS", "check_backbone", "example"]
+__all__ = ["BACKBONE_CHECKS", "check_backbone", "check_preprocessing", "example"]
 
 _WORDS = [
     "a",
@@ -47,6 +49,7 @@ _WORDS = [
     "17",
     "Überraschung",
 ]
+_SHAPES = [(480, 640), (500, 375), (333, 501), (257, 257), (17, 31), (90, 7), (1, 1)]
 _ROUNDING = 1e-4  # relative: batches of other sizes are summed in another order
 _BFLOAT16_SIMILARITY = 0.99
 
@@ -83,6 +86,42 @@ def check_backbone(local: Local) -> int:
     for check in BACKBONE_CHECKS:
         check(local)
     return len(BACKBONE_CHECKS)
+
+
+def check_preprocessing(
+    spec: BackboneSpec,
+    reference: Callable[[Image.Image], np.ndarray],
+    pictures: Sequence[Image.Image] = (),
+    *,
+    tolerance: float,
+) -> int:
+    """What the network sees is what the library's own preprocessing makes of the same pictures.
+
+    Args:
+        spec: Of a backbone for images.
+        reference: The library's own preprocessing: an RGB picture in, normalised values out, 3 × height × width.
+        pictures: Real ones to look at beside noise of several shapes.
+        tolerance: By how much values that are scaled to 0–1 may differ.
+
+    Returns:
+        How many pictures were compared.
+
+    Raises:
+        AssertionError: If any value differs by more.
+    """
+    wanted = spec.image
+    assert wanted is not None, "only images have preprocessing of this kind"
+    random = generator(0, "preprocessing")
+    noise = [random.integers(0, 256, size=(height, width, 3), dtype=np.uint8) for height, width in _SHAPES]
+    mean, std = (np.reshape(values, (3, 1, 1)) for values in (wanted.mean, wanted.std))
+    compared = [*pictures, *map(Image.fromarray, noise)]
+    for image in compared:
+        expected = np.asarray(reference(image)) * std + mean
+        ours = prepare_image(image, wanted).transpose(2, 0, 1) / 255.0
+        assert ours.shape == expected.shape, f"pictures must become {expected.shape}, but become {ours.shape}"
+        furthest = float(np.abs(ours - expected).max())
+        assert furthest <= tolerance, f"a picture of {image.size} must look as the library makes it, off by {furthest}"
+    return len(compared)
 
 
 def check_features_have_the_declared_width(local: Local) -> None:
@@ -161,6 +200,35 @@ def check_a_copy_elsewhere_is_the_same(local: Local) -> None:
         assert np.array_equal(_features(copy, 2), _features(local, 2)), "a copy must give the same features"
 
 
+def check_small_pictures_are_enlarged(local: Local) -> None:
+    """A picture of one pixel, and one that is far smaller than what the network sees, have features like any other."""
+    wanted = local.spec.image
+    if wanted is None:
+        return
+    small = [Image.new("RGB", (1, 1), "red"), Image.fromarray(np.asarray(example(local, 1))[0]).resize((9, 5))]
+    batch = np.stack([prepare_image(image, wanted) for image in small])
+    assert batch.shape == (2, wanted.size_px, wanted.size_px, 3), "pictures must have the size that the network sees"
+    features = _loaded(local.spec, local.folder).forward(batch)
+    assert np.isfinite(features).all(), "small pictures must have finite features"
+    assert not np.allclose(features[0], features[1]), "small pictures must be told apart"
+
+
+def check_the_source_classifier_fits(local: Local) -> None:
+    """Where the weights have a classifier, it takes the layer `last`, and a copy of the backbone does without it."""
+    head = source_head(local)
+    if head is None:
+        return
+    last = next(layer for layer in local.spec.layers if layer.name == "last")
+    assert head.weight.shape == (len(head.bias), last.width), "the source classifier must take the layer last"
+    assert "source_head.safetensors" not in local.sha256, "the source classifier must be no part of the backbone"
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("spec.json", *local.sha256):
+            shutil.copyfile(local.folder / name, Path(scratch) / name)
+        bare = open_local(Path(scratch))
+        assert source_head(bare) is None, "without its file there must be no source classifier"
+        assert np.array_equal(_features(bare, 1), _features(local, 1)), "features must not need the source classifier"
+
+
 def check_the_network_is_not_used(local: Local) -> None:
     """Loading and running open no connection."""
     with _without_sockets():
@@ -176,6 +244,8 @@ BACKBONE_CHECKS: tuple[Callable[[Local], None], ...] = (
     check_bfloat16_is_close_to_float32,
     check_nothing_is_trained,
     check_a_copy_elsewhere_is_the_same,
+    check_small_pictures_are_enlarged,
+    check_the_source_classifier_fits,
     check_the_network_is_not_used,
 )
 

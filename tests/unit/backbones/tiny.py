@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from headstart._fingerprint import sha256_file
+
 
 def save_timm(folder: Path, architecture: str = "test_resnet", **arguments: Any) -> Path:
     import timm
@@ -14,14 +18,51 @@ def save_timm(folder: Path, architecture: str = "test_resnet", **arguments: Any)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = timm.create_model(architecture, pretrained=False, **arguments)
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):  # as training leaves it, not the identity
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-                module.weight.data.uniform_(0.5, 1.5)
-                module.bias.data.normal_(0, 0.1)
+        train_norms(network)
     save_for_hf(network, str(folder), model_args=arguments or None, safe_serialization=True)
     return folder
+
+
+def train_norms(network: Any) -> None:
+    """Norms as training leaves them, not the identity."""
+    import torch
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+
+
+def random_torchvision(architecture: str, **arguments: Any) -> Any:
+    import torch
+    from torchvision.models import get_model
+
+    if architecture in {"googlenet", "inception_v3"}:
+        arguments = {"transform_input": True, "init_weights": False, **arguments}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = get_model(architecture, weights=None, **arguments).eval()
+        train_norms(network)
+    return network
+
+
+def save_torchvision(torch_home: Path, architecture: str, patch: pytest.MonkeyPatch, **arguments: Any) -> Any:
+    """A random network in torch.hub's cache, as the default weights of its architecture; returns the network."""
+    import torch
+    from torchvision.models import get_model_weights
+
+    network = random_torchvision(architecture, **arguments)
+    folder = torch_home / "hub" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(network.state_dict(), folder / "new.pth")
+    file = folder / f"{architecture}-{sha256_file(folder / 'new.pth')[:8]}.pth"
+    (folder / "new.pth").replace(file)
+    patch.setenv("TORCH_HOME", str(torch_home))
+    weights: Any = get_model_weights(architecture)
+    patch.setattr(weights.DEFAULT.value, "url", f"https://download.pytorch.org/models/{file.name}")
+    return network
 
 
 def save_bert(folder: Path, *, kind: str = "bert", max_positions: int = 64, with_head: bool = False) -> Path:

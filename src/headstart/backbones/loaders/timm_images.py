@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ from headstart._checks import nearest
 from headstart.backbones.backbone import Batch
 from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._folding import fold_batch_norm
-from headstart.backbones.loaders._weights import read_weights
+from headstart.backbones.loaders._images import (
+    example_pictures,
+    grid_layer,
+    image_input,
+    keep_source_head,
+    normaliser,
+    on_grid,
+    sees_squares,
+)
+from headstart.backbones.loaders._weights import load_strictly, read_checkpoint, read_weights
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.errors import BackboneError
 
-_MAX_LAYER_WIDTH = 2048
 _KEPT_STAGES = 2
 _CONFIG = "config.json"
 
@@ -35,35 +44,26 @@ class TimmBackbone:
     """
 
     def __init__(self, spec: BackboneSpec, network: Any, device: str, precision: Precision) -> None:
-        wanted = spec.image
-        if wanted is None:
-            raise BackboneError(
-                f"the spec of {spec.name!r} must say what images it sees, but has no image section",
-                hint="Import the backbone again.",
-            )
+        wanted = image_input(spec)
         self.spec = spec
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._stages = sorted(_stage_index(layer.name) for layer in spec.layers if layer.name != "last")
-        example = torch.linspace(-1, 1, 3 * wanted.size_px**2).view(1, 3, wanted.size_px, wanted.size_px)
+        example = example_pictures(wanted.size_px)
         frozen = network.eval().requires_grad_(requires_grad=False)
         folded = fold_batch_norm(frozen, lambda each: _outputs(each, example, self._stages))
         self._network = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
-        self._mean = torch.tensor(wanted.mean, device=self._device).view(1, 3, 1, 1) * 255.0
-        self._std = torch.tensor(wanted.std, device=self._device).view(1, 3, 1, 1) * 255.0
+        self._normalised = normaliser(wanted, self._device)
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:
         """The features of a batch of uint8 pictures."""
-        # A copy, because the caller's array may be read-only or a view of another.
-        pixels = torch.tensor(np.ascontiguousarray(batch), device=self._device)
-        # items × height × width × 3 seen as items × 3 × height × width is channels_last already: nothing is copied.
-        pictures = (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
+        pictures = self._normalised(batch)
         with torch.inference_mode():
             maps, *stages = _outputs(self._network, pictures.to(self._dtype), self._stages)
             last = self._network.forward_head(maps, pre_logits=True)
             kept = dict(zip(self._stages, stages, strict=True))
             parts = [
-                last.float() if layer.name == "last" else _on_grid(kept[_stage_index(layer.name)], layer.grid)
+                last.float() if layer.name == "last" else on_grid(kept[_stage_index(layer.name)], layer.grid)
                 for layer in self.spec.layers
             ]
             return np.asarray(torch.cat(parts, dim=1).cpu().numpy(), dtype=np.float32)
@@ -79,10 +79,6 @@ def _outputs(network: Any, pictures: torch.Tensor, stages: Sequence[int]) -> tup
 
 def _stage_index(name: str) -> int:
     return int(name.removeprefix("stage")) - 1
-
-
-def _on_grid(maps: torch.Tensor, grid: int) -> torch.Tensor:
-    return torch.nn.functional.adaptive_avg_pool2d(maps.float(), grid).flatten(1)
 
 
 def hub_repository(architecture: str) -> str:
@@ -110,14 +106,48 @@ def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
     """
     config = _read_config(folder, name)
     facts = config.get("pretrained_cfg") or config
+    return _described(str(config.get("architecture", "")), config.get("model_args") or {}, facts, name, source)
+
+
+def describe_checkpoint(architecture: str, name: str, source: Source) -> BackboneSpec:
+    """The spec of a file of weights, of which only the architecture is known.
+
+    Args:
+        architecture: timm's name, such as `resnet50`. Pictures are prepared as for timm's own weights of it; a tag, as
+            in `resnet50.tv_in1k`, says for which of them.
+        name: How the user writes it.
+        source: The file.
+
+    Raises:
+        BackboneError: If this timm does not know the architecture, or the network sees something else than squares of
+            three channels.
+    """
+    alone = architecture.partition(".")[0]
+    _check_known(alone)
+    try:
+        facts = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    except RuntimeError as error:  # no weights have this tag
+        raise BackboneError(
+            f"timm {timm.__version__} has no weights {architecture!r} whose preprocessing could be taken",
+            hint=f"Leave the tag out: --arch {alone}",
+        ) from error
+    # Whose licence, paper and tag the facts name are those of timm's weights, and not of the user's.
+    theirs = {"tag", "license", "paper_ids"}
+    kept = {fact: value for fact, value in (facts.to_dict() if facts else {}).items() if fact not in theirs}
+    return _described(alone, {}, kept, name, source)
+
+
+def _described(
+    architecture: str, arguments: dict[str, Any], facts: dict[str, Any], name: str, source: Source
+) -> BackboneSpec:
     image = _image_input(facts, name)
-    network = _build(str(config.get("architecture", "")), config.get("model_args") or {})
+    network = _build(architecture, arguments)
     layers, gflops = _layers(network, image.size_px, name)
     return BackboneSpec(
         name=name,
         modality="image",
         loader="timm",
-        architecture=config["architecture"],
+        architecture=architecture,
         tag=facts.get("tag") or "",
         source=source,
         licence=facts.get("license") or "",
@@ -164,18 +194,10 @@ def _image_input(facts: dict[str, Any], name: str) -> ImageInput:
 def _layers(network: Any, size_px: int, name: str) -> tuple[tuple[Layer, ...], float]:
     """The last two stages on the finest grid that stays under 2,048 numbers, then the pooled output; and the cost."""
     pictures = torch.zeros(1, 3, size_px, size_px)
-    try:
-        (stages, last), gflops = counted(lambda: _stages_and_last(network.eval(), pictures))
-    except (AssertionError, AttributeError, TypeError, RuntimeError) as error:  # timm asserts sizes
-        raise BackboneError(
-            f"the network of {name!r} does not turn a picture of {size_px} pixels a side into features",
-            hint="Choose a classification network.",
-        ) from error
-    kept: list[Layer] = []
-    for index in range(max(0, len(stages) - _KEPT_STAGES), len(stages)):
-        channels, side = stages[index].shape[1], min(stages[index].shape[2:])
-        grid = next((cells for cells in (4, 2) if cells <= side and cells**2 * channels <= _MAX_LAYER_WIDTH), 1)
-        kept.append(Layer(f"stage{index + 1}", channels * grid**2, grid))
+    run = partial(counted, lambda: _stages_and_last(network, pictures))
+    (stages, last), gflops = sees_squares(network, run, name, size_px)
+    first = max(0, len(stages) - _KEPT_STAGES)
+    kept = [grid_layer(f"stage{index + 1}", stages[index]) for index in range(first, len(stages))]
     return (*kept, Layer("last", int(last.shape[1]))), gflops
 
 
@@ -211,30 +233,42 @@ def _build(architecture: str, arguments: dict[str, Any], *, with_classifier: boo
 def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> None:
     """Write the weights as safetensors under timm's names, without the classifier, and what the network is built with.
 
+    The classifier goes to a file of its own; how many classes it has is read off the weights.
+
     Raises:
         BackboneError: If the weights do not fit the architecture.
     """
-    file = source_folder / spec.source.file
-    arguments = _arguments(source_folder, spec.name)
-    expected = _build(spec.architecture, arguments).state_dict()
-    complete = _build(spec.architecture, arguments, with_classifier=True).state_dict()
-    if file.suffix == ".pth":
-        # weights_only refuses everything but tensors; the file's sha256 was checked before.
-        given = _in_order(spec, torch.load(file, map_location="cpu", weights_only=True), complete)
+    arguments = _arguments(spec, source_folder)
+    headless = _build(spec.architecture, arguments).state_dict()
+    network = _build(spec.architecture, arguments, with_classifier=True)
+    given = read_checkpoint(source_folder / spec.source.file, spec.name)
+    if spec.source.origin == "package":
+        given = _in_order(spec, given, network.state_dict())
+    classifier = [name for name in network.state_dict() if name not in headless]
+    if not any(name in given for name in classifier):
+        network = _build(spec.architecture, arguments)
     else:
-        given = read_weights(file, spec.name)
+        n_classes = {len(given[name]) for name in classifier if name in given}
+        if n_classes != {network.num_classes} and len(n_classes) == 1:
+            network = _build(spec.architecture, {**arguments, "num_classes": n_classes.pop()}, with_classifier=True)
     # The classifier is left out, and it alone: whatever else is too much is an error.
-    kept = {name: tensor.contiguous() for name, tensor in given.items() if name in expected or name not in complete}
-    _check_fit(spec, kept, expected)
-    save_file(kept, folder / "model.safetensors")
+    load_strictly(network, given, name=spec.name, architecture=spec.architecture)
+    weights = network.state_dict()
+    save_file({name: weights[name].contiguous() for name in headless}, folder / "model.safetensors")
     if arguments:
         (folder / _CONFIG).write_text(json.dumps({"model_args": arguments}), encoding="utf-8")
+    pictures = example_pictures(image_input(spec).size_px)
+    with torch.inference_mode():
+        last = network.eval().forward_head(network.forward_features(pictures), pre_logits=True)
+        dropped = {name: weights[name] for name in weights if name not in headless}
+        keep_source_head(folder, spec, dropped, last=last, logits=network(pictures))
 
 
-def _arguments(folder: Path, name: str) -> dict[str, Any]:
-    if not (folder / _CONFIG).exists():
+def _arguments(spec: BackboneSpec, folder: Path) -> dict[str, Any]:
+    """What the network is built with. A config.json beside a checkpoint or inside a package is somebody else's."""
+    if spec.source.origin in {"file", "package"} or not (folder / _CONFIG).exists():
         return {}
-    return dict(_read_config(folder, name).get("model_args") or {})
+    return dict(_read_config(folder, spec.name).get("model_args") or {})
 
 
 def _in_order(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
@@ -247,26 +281,13 @@ def _in_order(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any
     return dict(zip(expected, given.values(), strict=True))
 
 
-def _check_fit(spec: BackboneSpec, given: dict[str, Any], expected: dict[str, Any]) -> None:
-    missing = [name for name in expected if name not in given]
-    unknown = [name for name in given if name not in expected]
-    misshapen = [name for name in given if name in expected and given[name].shape != expected[name].shape]
-    if missing or unknown or misshapen:
-        raise BackboneError(
-            f"the weights of {spec.name!r} do not fit {spec.architecture!r}: missing {missing[:5] or 'none'}, "
-            f"unknown {unknown[:5] or 'none'}, of another shape {misshapen[:5] or 'none'}",
-            hint="Check that the architecture is the one that the weights were trained with.",
-        )
-
-
 def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> TimmBackbone:
     """The network with the weights of `import_weights`, loaded strictly.
 
     Raises:
         BackboneError: If the weights do not fit the architecture.
     """
-    network = _build(spec.architecture, _arguments(folder, spec.name))
+    network = _build(spec.architecture, _arguments(spec, folder))
     weights = read_weights(folder / "model.safetensors", spec.name)
-    _check_fit(spec, weights, network.state_dict())
-    network.load_state_dict(weights, strict=True)
+    load_strictly(network, weights, name=spec.name, architecture=spec.architecture)
     return TimmBackbone(spec, network, device, precision)
