@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from headstart.errors import OptionError
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9}
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -63,3 +64,19 @@ def parse_size(text: str | int) -> int:
         )
     unit = match[2] if match[2].endswith("B") or not match[2] else match[2] + "B"
     return int(float(match[1]) * _BYTES[unit])
+
+
+def parse_count(text: str | int) -> int:
+    """A number from `30000000`, `"30M"`, `"1.5B"` or `"500K"`.
+
+    Raises:
+        OptionError: If it is not a positive number with an optional unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGB]?)\s*", str(text).upper())
+    number = int(float(match[1]) * _COUNTS[match[2]]) if match else 0
+    if number <= 0:
+        raise OptionError(
+            f"a number must be positive, with a unit K, M or B where it is large, but got {text!r}",
+            hint="Write for example 30M.",
+        )
+    return number

@@ -31,6 +31,7 @@ Method = Literal[
     "distilled",  # another model's output
     "sentence-contrastive",  # pairs of texts that belong together
 ]
+_TYPO = 0.9  # similarity at which one name is meant, and not others of its kind
 _PACKAGED = "starter.toml"
 _OTHERS = ("image.toml", "text.toml")
 
@@ -127,8 +128,23 @@ def entry(name: str) -> Entry:
     """
     known = entries()
     if name not in known:
-        raise BackboneError(f"the catalogue has no backbone {name!r}", hint=_nearest_names(name, known))
+        raise BackboneError(f"the catalogue has no backbone {name!r}", hint=nearest_names(name))
     return known[name]
+
+
+def nearest_names(name: str) -> str:
+    """A hint for a name that the catalogue has not: what looks most like it, wherever it comes from.
+
+    Args:
+        name: What was typed; the end of a name (`resnet50`, `bert-base-uncased`) is enough.
+    """
+    ends: dict[str, str] = {}
+    for each in entries():
+        ends.setdefault(each.rsplit("/", 1)[-1].lower(), each)
+    end = name.rsplit("/", 1)[-1].lower()
+    near = difflib.get_close_matches(end, ends, n=1, cutoff=_TYPO) or difflib.get_close_matches(end, ends, n=3)
+    hint = " or ".join(repr(ends[each]) for each in near)
+    return f"Did you mean {hint}?" if hint else "`headstart backbones list` has all names."
 
 
 def select(
@@ -204,13 +220,3 @@ def _licences(wanted: Iterable[str]) -> set[str]:
                 hint=did_you_mean(name, ["permissive", *known.values()]),
             )
     return chosen
-
-
-def _nearest_names(name: str, known: Iterable[str]) -> str:
-    """The nearest name as it is written, else the nearest by what stands behind the last slash."""
-    by_end: dict[str, str] = {}
-    for each in known:
-        by_end.setdefault(each.rsplit("/", 1)[-1], each)
-    ends = difflib.get_close_matches(name.rsplit("/", 1)[-1], by_end, n=3, cutoff=0.6)
-    near = [by_end[end] for end in ends]
-    return f"Did you mean {' or '.join(map(repr, near))}?" if near else "`headstart backbones list` has all names."

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,7 @@ from rich.text import Text
 _WIDEST = 100
 _LABEL = 10
 _ENDLESS = 10_000
+_GAP = 2  # between columns
 # Controls, and marks that change the direction of what follows: a file name must not steer the terminal.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -70,18 +72,26 @@ class Console:
             if text:
                 self._row(label, text)
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[str]], *, whole_names: bool = True) -> None:
         """Write a table; a terminal folds what is too wide, a pipe gets one line a row.
 
         Args:
             header: The names of the columns.
             rows: The cells of each row.
+            whole_names: The first column stays whole, and others give way.
         """
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        lines = [tuple(map(harmless, row)) for row in rows]
+        widths = [max(map(cell_len, column)) for column in zip(header, *lines, strict=True)]
+        if sum(widths) + _GAP * (len(widths) - 1) <= self.rich.width:
+            # Nothing needs folding, and rich would take longer over a hundred rows than Python needs to start.
+            head, *body = (_aligned(cells, widths) for cells in (header, *lines))
+            self.rich.print(Text.assemble((head, "dim"), *(f"\n{line}" for line in body)), soft_wrap=True)
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
         for number, name in enumerate(header):
-            table.add_column(name, overflow="fold", no_wrap=number == 0)
-        for row in rows:
-            table.add_row(*map(harmless, row))
+            table.add_column(name, overflow="fold", no_wrap=whole_names and number == 0)
+        for row in lines:
+            table.add_row(*row)
         self.rich.print(table)
 
     def _row(self, label: str, text: str) -> None:
@@ -94,6 +104,11 @@ class Console:
     @property
     def _width(self) -> int:
         return min(self.rich.width, _WIDEST)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
+    return (" " * _GAP).join(padded).rstrip()
 
 
 def output() -> Console:

@@ -1,0 +1,65 @@
+"""Fetches a backbone ahead of its use, and says its size and licence before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart._progress import SILENT, Progress
+from headstart.backbones.catalogue import Entry, entries
+from headstart.backbones.locate import hub_facts
+from headstart.backbones.resolve import Local, hub_name, renew, resolve
+from headstart.errors import OfflineError
+
+_BYTES_PER_PARAMETER = 4
+_NO_LICENCE = "unknown, ask its authors before you ship it"
+
+
+def pull(name: str, home: Path, *, arch: str = "", accept: bool = False, progress: Progress = SILENT) -> Local:
+    """Fetch, verify and record a backbone; a name of the hub then stands for its newest revision.
+
+    Without a network, what is on this disk already is verified and taken.
+
+    Args:
+        name: As for `resolve`.
+        home: headstart's home.
+        arch: As for `resolve`.
+        accept: Take the files even if they are not the ones that were recorded.
+        progress: Where size, licence and progress are shown.
+
+    Raises:
+        BackboneError: As `resolve`; and if files have changed since they were recorded and are not accepted.
+        OfflineError: If it must be fetched, and there is no network.
+    """
+    entry = entries().get(name)
+    remote = hub_name(name)
+    if remote is None:
+        if entry is not None and entry.spec is None:
+            n_bytes = entry.n_params * _BYTES_PER_PARAMETER
+            progress.say(f"{name}: about {_size(n_bytes)}, licence {entry.licence or _NO_LICENCE}")
+        return resolve(name, home, arch=arch)
+    try:
+        facts = hub_facts(remote.repository, remote.revision)
+    except OfflineError:
+        return resolve(name, home)
+    progress.say(f"{name}: {_size(facts.n_bytes)}, licence {_licence(entry, facts.licence)}")
+    total = -(-facts.n_missing_bytes // 10**6)
+    if not total:
+        return renew(name, remote, home, accept=accept)
+    with progress.task(f"fetching {name}, MB", total) as task:
+        n_seen = 0
+
+        def count(n_bytes: int) -> None:
+            nonlocal n_seen
+            task.advance((n_seen + n_bytes) // 10**6 - n_seen // 10**6)
+            n_seen += n_bytes
+
+        return renew(name, remote, home, accept=accept, on_bytes=count)
+
+
+def _licence(entry: Entry | None, on_card: str) -> str:
+    # The catalogue's entry was reviewed; a card may change at any time.
+    return (entry.licence if entry else "") or on_card or _NO_LICENCE
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{max(n_bytes / 1e6, 0.1):.{n_bytes < 1e7:d}f} MB"
