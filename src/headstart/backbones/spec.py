@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Origin = Literal["package", "hub", "folder", "builtin"]
+Origin = Literal["package", "hub", "url", "folder", "file", "builtin"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 CropMode = Literal["center", "center-down", "squash"]
 Pooling = Literal["mean", "cls", "last"]
@@ -17,9 +17,9 @@ class Source:
     """Where weights come from.
 
     Attributes:
-        origin: `package` (files inside an installed Python package), `hub` (Hugging Face), `folder` (a local one) or
-            `builtin` (no weights at all).
-        location: The package's name, the hub repository, or the folder.
+        origin: `package` (files inside an installed Python package), `hub` (Hugging Face), `url` (torch.hub's cache of
+            one), `folder` (a local one), `file` (a local checkpoint) or `builtin` (no weights at all).
+        location: The package's name, the hub repository, the URL, or the folder.
         file: The weights file below it.
         sha256: Of the weights file; the identity of the weights.
         revision: The hub's commit, or the package's version.
