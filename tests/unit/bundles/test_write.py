@@ -10,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bundles import sample
 from headstart._fingerprint import sha256_file
 from headstart.adaptation.predictor import Part
+from headstart.backbones import open_local, source_head
+from headstart.backbones.resolve import write_local
+from headstart.backbones.source_head import SOURCE_HEAD
 from headstart.bundles import open_bundle, write_bundle
 from headstart.errors import OutputError
 
@@ -32,6 +36,18 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     )
     assert bundle.backbones["tiny"].spec == local.spec
     assert bundle.backbones["tiny"].folder == tmp_path / "bundle" / "backbones" / "0"
+
+
+def test_the_source_classifier_stays_at_home(tmp_path: Path) -> None:
+    local = sample.tiny(tmp_path / "tiny")
+    save_file({"weight": np.zeros((2, 5), np.float32), "bias": np.zeros(2, np.float32)}, local.folder / SOURCE_HEAD)
+    write_local(local.spec, local.folder)
+    local = open_local(local.folder)
+    assert source_head(local) is not None
+    head = sample.predictor((Part("tiny", "last"),), 5)
+    write_bundle(tmp_path / "bundle", head, {"tiny": local}, manifest=sample.manifest(head), card="card")
+    assert not list((tmp_path / "bundle").rglob(SOURCE_HEAD))
+    assert source_head(open_bundle(tmp_path / "bundle").backbones["tiny"]) is None
 
 
 def test_the_manifest_has_the_sha256_of_every_other_file(tmp_path: Path) -> None:
