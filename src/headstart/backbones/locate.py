@@ -8,8 +8,10 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies, proxy_bypass
 
@@ -45,9 +47,31 @@ def package_folder(source: Source) -> Path:
     return Path(found.submodule_search_locations[0])
 
 
+def is_offline(url: str) -> bool:
+    """Whether the user wants no network, or none leads to a place.
+
+    Args:
+        url: The place.
+    """
+    from huggingface_hub import constants
+
+    return constants.is_offline_mode() or not _is_reachable(url)
+
+
+def hub_is_offline() -> bool:
+    """Whether the user wants no network, or none leads to the hub; known within seconds."""
+    from huggingface_hub import constants
+
+    return constants.is_offline_mode() or not _hub_is_reachable()
+
+
 def _hub_is_reachable() -> bool:
-    """Whether a connection to the hub, or to the proxy in front of it, opens within seconds."""
-    endpoint = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    return _is_reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+
+
+def _is_reachable(url: str) -> bool:
+    """Whether a connection to a place, or to the proxy in front of it, opens within seconds."""
+    endpoint = urlparse(url)
     proxies = getproxies()
     proxy = proxies.get(endpoint.scheme) or proxies.get("all")
     if proxy and not proxy_bypass(endpoint.hostname or ""):
@@ -67,32 +91,118 @@ def _hub_is_reachable() -> bool:
 
 
 @contextlib.contextmanager
-def _progress_on_stderr() -> Iterator[None]:
+def progress_on_stderr() -> Iterator[None]:
     """Whatever a downloader prints must not mix with data on stdout."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
-def hub_folder(repository: str) -> tuple[Path, str]:
+@dataclass(frozen=True, slots=True)
+class HubFacts:
+    """What the hub says about a repository before anything is fetched.
+
+    Attributes:
+        revision: The commit.
+        n_bytes: Size of the files that a backbone needs.
+        n_missing_bytes: Of those, what is not in the hub's cache on this disk.
+        licence: As the model card states it, or empty.
+    """
+
+    revision: str
+    n_bytes: int
+    n_missing_bytes: int
+    licence: str
+
+
+def hub_facts(repository: str, revision: str = "") -> HubFacts:
+    """Ask the hub how large a repository's files are and under which licence.
+
+    Args:
+        repository: For example `timm/resnet50.a1_in1k`.
+        revision: A commit, branch or tag; empty for the newest.
+
+    Raises:
+        OfflineError: If there is no network.
+        BackboneError: If the repository or its revision does not exist, or cannot be read.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    with _hub_errors(repository, revision):
+        if hub_is_offline():
+            raise OfflineError(
+                f"the Hugging Face hub cannot be asked for {repository!r}, because it cannot be reached",
+                hint="Connect to a network and try again.",
+            )
+        model = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in model.siblings or () if file.rfilename in HUB_FILES}
+    commit = model.sha or ""
+    kept = {name for name in sizes if isinstance(try_to_load_from_cache(repository, name, revision=commit), str)}
+    return HubFacts(
+        revision=commit,
+        n_bytes=sum(sizes.values()),
+        n_missing_bytes=sum(size for name, size in sizes.items() if name not in kept),
+        licence=str(model.card_data.license or "") if model.card_data else "",
+    )
+
+
+def hub_folder(
+    repository: str, revision: str = "", *, on_bytes: Callable[[int], None] | None = None
+) -> tuple[Path, str]:
     """A hub repository's files on this disk, from its cache or fetched now.
 
     Args:
         repository: For example `timm/resnet50.a1_in1k`.
+        revision: A commit, branch or tag; empty for the newest.
+        on_bytes: Told how many bytes have come since the last time; None for the hub's own bars.
 
     Returns:
         The folder and the commit.
 
     Raises:
         OfflineError: If the files are not in the hub's cache and there is no network.
-        BackboneError: If the repository does not exist, cannot be read, or has no weights as safetensors.
+        BackboneError: If the repository or its revision does not exist, cannot be read, or has no weights as
+            safetensors.
     """
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import snapshot_download
 
-    offline = constants.is_offline_mode() or not _hub_is_reachable()
+    offline = hub_is_offline()
+    with _hub_errors(repository, revision), progress_on_stderr():
+        folder = Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=list(HUB_FILES),
+                local_files_only=offline,
+                tqdm_class=_counting_bars(on_bytes) if on_bytes else None,
+            )
+        )
+    missing = [name for name in _REQUIRED if not (folder / name).exists()]
+    if missing and offline:
+        raise OfflineError(
+            f"the hub's cache has {repository!r} without {' and '.join(missing)}, and the hub cannot be reached",
+            hint="Connect to a network and try again.",
+        )
+    if missing:
+        raise BackboneError(
+            f"{repository!r} lacks {' and '.join(missing)}; only weights as safetensors are loaded, never pickles",
+            hint="Load it with transformers, save it with save_pretrained(folder), and name that folder.",
+        )
+    return folder, folder.name
+
+
+@contextlib.contextmanager
+def _hub_errors(repository: str, revision: str) -> Iterator[None]:
+    """What goes wrong with the hub, in one sentence each."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     try:
-        with _progress_on_stderr():
-            folder = Path(snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=offline))
+        yield
     except HFValidationError as error:
         raise BackboneError(
             f"{repository!r} is no name of a Hugging Face repository", hint="Write hf/OWNER/NAME or timm/NAME."
@@ -101,6 +211,16 @@ def hub_folder(repository: str) -> tuple[Path, str]:
         raise OfflineError(
             f"{repository!r} must be fetched from the Hugging Face hub, and the hub cannot be reached",
             hint="Connect to a network, name a local folder, or leave --backbone out to use the starters.",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise BackboneError(
+            f"the repository {repository!r} of the Hugging Face hub has no revision {revision!r}",
+            hint="Write a commit, a branch or a tag behind the @, or leave it out for the newest.",
+        ) from error
+    except GatedRepoError as error:
+        raise BackboneError(
+            f"the Hugging Face hub gives out {repository!r} only to those who have accepted its licence",
+            hint=f"Accept it at https://huggingface.co/{repository}, and log in with `hf auth login`.",
         ) from error
     except HfHubHTTPError as error:
         raise BackboneError(
@@ -112,15 +232,24 @@ def hub_folder(repository: str) -> tuple[Path, str]:
             f"{repository!r} cannot be fetched from the Hugging Face hub: {error.strerror or error}",
             hint="Check the network and the room on the disk that HF_HOME is on.",
         ) from error
-    missing = [name for name in _REQUIRED if not (folder / name).exists()]
-    if missing and offline:
-        raise OfflineError(
-            f"the hub's cache has {repository!r} without {' and '.join(missing)}, and the hub cannot be reached",
-            hint="Connect to a network and try again.",
-        )
-    if missing:
-        raise BackboneError(
-            f"{repository!r} lacks {' and '.join(missing)}; only weights as safetensors are loaded, never pickles",
-            hint="Choose a repository or revision with a model.safetensors file.",
-        )
-    return folder, folder.name
+
+
+def _counting_bars(on_bytes: Callable[[int], None]) -> type[Any]:
+    """Bars that show nothing, and tell of the bytes that files have grown by."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    lock = threading.Lock()
+
+    class Bar(tqdm):
+        def __init__(self, *rest: Any, **options: Any) -> None:
+            # What comes over the network is counted a second time, before it is unpacked.
+            self._counts = options.get("unit") == "B" and not str(options.get("name")).endswith(".transfer")
+            super().__init__(*rest, **{**options, "disable": True})  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> bool | None:
+            if self._counts:
+                with lock:
+                    on_bytes(int(n or 0))
+            return None
+
+    return Bar

@@ -53,15 +53,15 @@ def test_an_unknown_architecture_of_timm_gets_the_nearest_one(tmp_path: Path) ->
 def test_names_of_the_hub_are_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def hub(repository: str) -> tuple[Path, str]:
-        asked.append(repository)
+    def hub(repository: str, revision: str, **_: object) -> tuple[Path, str]:
+        asked.append(f"{repository}@{revision}" if revision else repository)
         raise BackboneError("stop")
 
     monkeypatch.setattr(module, "hub_folder", hub)
-    for name in ("timm/resnet50", "timm/resnet50.a2_in1k", "hf/bert-base-uncased", "hf/intfloat/e5-small"):
+    for name in ("timm/resnet50", "timm/resnet50.a2_in1k", "hf/bert-base-uncased", "hf/intfloat/e5-small@v2"):
         with pytest.raises(BackboneError, match="stop"):
             resolve(name, tmp_path)
-    assert asked == ["timm/resnet50.a1_in1k", "timm/resnet50.a2_in1k", "bert-base-uncased", "intfloat/e5-small"]
+    assert asked == ["timm/resnet50.a1_in1k", "timm/resnet50.a2_in1k", "bert-base-uncased", "intfloat/e5-small@v2"]
 
 
 @needs_starter
@@ -92,7 +92,8 @@ def test_a_starter_is_imported_once(home: Path) -> None:
     again = resolve(STARTER, home)
     assert again == first
     assert (again.folder / "model.safetensors").stat().st_mtime_ns == before
-    assert sorted(file.name for file in first.folder.iterdir()) == ["model.safetensors", "spec.json"]
+    files = ["model.safetensors", "source_head.safetensors", "spec.json"]
+    assert sorted(file.name for file in first.folder.iterdir()) == files
 
 
 @needs_starter

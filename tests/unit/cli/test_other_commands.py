@@ -1,4 +1,4 @@
-"""`evaluate`, `report`, `backbones`, `cache` and `demo`: what is asked below and what is printed."""
+"""`evaluate`, `report`, `cache` and `demo`: what is asked below and what is printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from reports import sample
 
 from cli.conftest import Cli, Fake
 from headstart._records import to_json
-from headstart.backbones import catalogue
 from headstart.features.namespace import Namespace
 from headstart.features.store import Store
 from headstart.reports import write_run
@@ -50,54 +49,6 @@ def test_report_of_a_folder_without_a_run_is_a_mistake(cli: Cli) -> None:
     result = cli("report", "nowhere")
     assert result.code == 2
     assert result.err.startswith("error: a run is a folder with a run.json, but 'nowhere' cannot be read")
-
-
-@pytest.mark.parametrize("arguments", [["backbones"], ["backbones", "list"]])
-def test_the_catalogue_is_listed_one_line_a_backbone(cli: Cli, arguments: list[str]) -> None:
-    lines = cli(*arguments).out.splitlines()
-    assert len(lines) == len(catalogue()) + 2
-    assert [line.split()[0] for line in lines[1:-1]] == list(catalogue())
-
-
-def test_the_catalogue_can_be_narrowed_and_read_by_programs(cli: Cli) -> None:
-    listed = json.loads(cli("backbones", "list", "--modality", "text", "--json").out)
-    assert [each["name"] for each in listed] == [s.name for s in catalogue().values() if s.modality == "text"]
-
-
-def test_a_backbone_is_shown_with_its_identity_and_licence(cli: Cli) -> None:
-    spec = catalogue()["efficientnet_lite0"]
-    shown = cli("backbones", "show", spec.name).out
-    for fact in (
-        spec.source.sha256,
-        "Apache-2.0",
-        "224 × 224 pixels",
-        "3.4 M parameters",
-        "tf_efficientnet_lite0.in1k",
-    ):
-        assert fact in shown
-    assert cli("backbones", "show", spec.name, "--json").out == to_json(spec) + "\n"
-    assert "texts, up to" in cli("backbones", "show", "all_minilm_l6_v2").out
-
-
-def test_pull_of_an_unknown_backbone_is_a_mistake(cli: Cli) -> None:
-    result = cli("backbones", "pull", "efficientnet_lite9")
-    assert result.code == 2
-    assert "hint: Did you mean 'efficientnet_lite" in result.err
-
-
-def test_pull_says_where_the_weights_are(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import headstart.backbones
-
-    spec = catalogue()["efficientnet_lite0"]
-
-    def resolve(name: str, home: Path) -> Any:
-        assert (name, home) == ("efficientnet_lite0", tmp_path / "home")
-        return headstart.backbones.Local(spec, home / "backbones/x", {})
-
-    monkeypatch.setattr(headstart.backbones, "resolve", resolve)
-    result = cli("backbones", "pull", "efficientnet_lite0")
-    assert result.err == f"efficientnet_lite0 is verified and in {tmp_path / 'home/backbones/x'}\n"
-    assert result.out.startswith("efficientnet_lite0\n")
 
 
 def fill_store(home: Path) -> None:
