@@ -428,7 +428,9 @@ def text_knowledge(bench: Bench) -> Knowledge:
 
 def write_csv(file: Path, rows: list[dict[str, str | float]], machine: str) -> None:
     with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, [*dict.fromkeys(key for row in rows for key in row), "machine"])
+        writer = csv.DictWriter(
+            out, [*dict.fromkeys(key for row in rows for key in row), "machine"], lineterminator="\n"
+        )
         writer.writeheader()
         for row in rows:
             short = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in row.items()}

@@ -37,9 +37,9 @@ class Line:
     Attributes:
         intercept: Expected accuracy where the fact is 0.
         slope: Per unit of the fact.
+        origin: What it was fitted to and how well it fits, in words.
         low: Smallest fact that the line was fitted to; a smaller one counts as this. None for no bound.
         high: Largest one, likewise.
-        origin: What it was fitted to and how well it fits, in words.
     """
 
     intercept: float
