@@ -1,7 +1,8 @@
 """One library a file: the only place that imports what runs networks.
 
 Each module has the same three functions. `describe(folder, name, source)` reads a folder in the library's own layout
-and returns a spec. `import_weights(spec, source_folder, folder)` writes `model.safetensors` and what else `load` needs.
+and returns a spec. `import_weights(spec, source_folder, folder)` writes `model.safetensors` (Keras: `model.keras`) and
+what else `load` needs.
 `load(spec, folder, device, precision)` returns a backbone.
 """
 
@@ -15,7 +16,13 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Source
 
-_MODULES = {"timm": "timm_images", "transformers": "transformers_networks", "pixels": "pixels"}
+_MODULES = {
+    "keras": "keras_images",
+    "pixels": "pixels",
+    "timm": "timm_images",
+    "torchvision": "torchvision_images",
+    "transformers": "transformers_networks",
+}
 
 
 class Loader(Protocol):
@@ -35,6 +42,6 @@ def loader(name: str) -> Loader:
     """The loader of that name; imports its library only now.
 
     Args:
-        name: `timm`, `transformers` or `pixels`.
+        name: As in `BackboneSpec.loader`.
     """
     return cast("Loader", importlib.import_module(f"headstart.backbones.loaders.{_MODULES[name]}"))
