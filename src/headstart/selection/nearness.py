@@ -1,7 +1,7 @@
 """How far the data lie from what the backbone knows, before anything is trained.
 
-Measured on the last layer of two packaged starters, 100 to 700 items a set. Gain is the leave-one-out accuracy of a ridge
-classifier on the features less that of the same on pixels or words; `rank` is `rank_share`.
+Measured on the last layer of two packaged starters, 100 to 700 items a set. Gain is the leave-one-out accuracy of a
+ridge classifier on the features less that of the same on pixels or words; `rank` is `rank_share`.
 
 | EfficientNet-Lite0 | entropy | alike | rank | gain  | | MiniLM                   | alike | rank | gain  |
 |--------------------|---------|-------|------|-------|-|--------------------------|-------|------|-------|
@@ -180,9 +180,7 @@ def _judge(
         )
         return _level(entropy, _ENTROPY_FAR, _ENTROPY_DOUBTFUL), number
     if reference is None:
-        number = (
-            f"it has no classifier of its own, and how alike items usually look to it is not known (here {alike:.2f})"
-        )
+        number = f"it has no classifier of its own, and what is usual beside {alike:.2f} alike is not known"
         return "unknown", number
     number = f"two items look {alike:.2f} alike to it (the mean cosine), where {reference.alike:.2f} is usual"
     return _level((alike - reference.alike) / (1 - reference.alike), _ALIKE_FAR, _ALIKE_DOUBTFUL), number
