@@ -9,13 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-)
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModel
 from transformers.utils import logging
 
 from headstart.backbones.loaders._cost import counted
@@ -152,6 +146,8 @@ def image_processor(folder: Path, name: str) -> Any:
     Raises:
         BackboneError: If there is none, or transformers itself has no such preprocessing.
     """
+    from transformers import AutoImageProcessor  # loads torchvision, which only an import of weights needs
+
     try:
         with _quietly():
             return AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
