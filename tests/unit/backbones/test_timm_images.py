@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from sklearn.datasets import load_sample_images
 from tests.unit.backbones.tiny import save_timm
 
 from headstart.backbones import BackboneSpec, Source, load, resolve
 from headstart.backbones.loaders import timm_images
 from headstart.errors import BackboneError
-from headstart.testing.backbones import example
+from headstart.testing.backbones import check_preprocessing, example
 
 
 def described(folder: Path) -> BackboneSpec:
@@ -39,6 +42,16 @@ def test_a_folder_says_how_pictures_are_prepared(tmp_path: Path) -> None:
     larger = described(change(folder, test_input_size=[3, 192, 192], crop_mode="squash"))
     assert larger.image is not None
     assert (larger.image.size_px, larger.image.crop, larger.image.crop_mode) == (192, 1.0, "squash")
+
+
+@pytest.mark.parametrize("facts", [{}, {"crop_pct": 0.875, "interpolation": "bilinear"}, {"crop_mode": "squash"}])
+def test_pixels_equal_those_of_timms_own_transform(facts: dict[str, Any], tmp_path: Path) -> None:
+    spec = described(change(save_timm(tmp_path / "a"), **facts))
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=config["pretrained_cfg"]))
+    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
+    # float32: the one divides by 255 before it subtracts the mean, the other after it.
+    assert check_preprocessing(spec, lambda image: transform(image).numpy(), photos, tolerance=1e-5) > len(photos)
 
 
 def test_a_fixed_size_stays(tmp_path: Path) -> None:
@@ -128,3 +141,10 @@ def test_pictures_may_be_views_and_read_only(tmp_path: Path) -> None:
     pictures.flags.writeable = False
     np.testing.assert_array_equal(backbone.forward(mirrored), backbone.forward(mirrored.copy()))
     backbone.forward(pictures)
+
+
+def test_a_network_that_pools_by_a_learnt_query_is_described(tmp_path: Path) -> None:
+    sizes = {"img_size": 32, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    local = resolve(str(save_timm(tmp_path / "a", "vit_base_patch16_siglip_224", num_classes=0, **sizes)), tmp_path)
+    assert local.spec.layers[-1].width == 32
+    assert load(local).forward(example(local, 1)).shape == (1, local.spec.width)

@@ -104,7 +104,7 @@ def sees_squares(network: Any, run: Callable[[], Any], name: str, size_px: int) 
     """What a network returns for an example, or one sentence where it cannot take it.
 
     Args:
-        network: In evaluation mode after this.
+        network: Frozen and in evaluation mode after this.
         run: Sends the example through it.
         name: What the backbone is called.
         size_px: Height and width of the example.
@@ -112,7 +112,8 @@ def sees_squares(network: Any, run: Callable[[], Any], name: str, size_px: int) 
     Raises:
         BackboneError: If the network does not turn the example into features.
     """
-    network.eval()
+    # torch's counter of operations fails where a parameter that could learn is itself an input, as SigLIP's query is.
+    network.eval().requires_grad_(requires_grad=False)
     try:
         return run()
     except (AssertionError, AttributeError, TypeError, ValueError, RuntimeError) as error:  # timm asserts sizes
