@@ -84,7 +84,8 @@ def resolve(name: str, home: Path, *, arch: str = "") -> Local:
     if folder.is_dir():
         return _from_folder(folder.resolve(), f"local/{folder.resolve().name}", home)
     raise BackboneError(
-        f"no backbone is called {name!r}; a name is one of the catalogue, timm/NAME, hf/OWNER/NAME or a local folder",
+        f"no backbone is called {name!r}; a name is one of the catalogue, timm/NAME, hf/OWNER/NAME, "
+        "torchvision/NAME, local:FILE or a local folder",
         hint=nearest_names(name),
     )
 
