@@ -95,7 +95,7 @@ class Compute:
 
 def namespace_of(local: Local, compute: Compute) -> Namespace:
     """The identity of the features that a backbone computes in this precision."""
-    exact = local.spec.loader == "pixels"
+    exact = local.spec.loader in {"pixels", "keras"}  # these run in float32 whatever is asked for
     return Namespace(
         weights_sha256=local.spec.source.sha256,
         preprocessing=preprocessing_of(local),
