@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from headstart._progress import SILENT, Progress
 from headstart.backbones.catalogue import Entry, entries
-from headstart.backbones.locate import hub_facts
-from headstart.backbones.resolve import Local, hub_name, renew, resolve
+from headstart.backbones.locate import hub_facts, hub_folder
+from headstart.backbones.resolve import HubName, Local, hub_name, renew, resolve
 from headstart.errors import OfflineError
 
 _BYTES_PER_PARAMETER = 4
+_MB = 10**6
 _NO_LICENCE = "unknown, ask its authors before you ship it"
 
 
@@ -42,18 +44,25 @@ def pull(name: str, home: Path, *, arch: str = "", accept: bool = False, progres
     except OfflineError:
         return resolve(name, home)
     progress.say(f"{name}: {_size(facts.n_bytes)}, licence {_licence(entry, facts.licence)}")
-    total = -(-facts.n_missing_bytes // 10**6)
-    if not total:
-        return renew(name, remote, home, accept=accept)
+    at_commit = replace(remote, revision=facts.revision)
+    if facts.n_missing_bytes:
+        _fetch(name, at_commit, facts.n_missing_bytes, progress)
+    return renew(name, at_commit, home, accept=accept, on_bytes=lambda _: None)
+
+
+def _fetch(name: str, remote: HubName, n_bytes: int, progress: Progress) -> None:
+    """Into the hub's cache, counted in whole megabytes."""
+    total = -(-n_bytes // _MB)
     with progress.task(f"fetching {name}, MB", total) as task:
         n_seen = 0
 
-        def count(n_bytes: int) -> None:
+        def count(n_more: int) -> None:
             nonlocal n_seen
-            task.advance((n_seen + n_bytes) // 10**6 - n_seen // 10**6)
-            n_seen += n_bytes
+            task.advance((n_seen + n_more) // _MB - n_seen // _MB)
+            n_seen += n_more
 
-        return renew(name, remote, home, accept=accept, on_bytes=count)
+        hub_folder(remote.repository, remote.revision, on_bytes=count)
+        task.advance(total - n_seen // _MB)
 
 
 def _licence(entry: Entry | None, on_card: str) -> str:
