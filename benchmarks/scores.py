@@ -12,6 +12,10 @@ and the truth is the accuracy on 4,000 fresh items of a ridge classifier that is
 chosen by leave-one-out. Shown is Kendall's τ with that truth, the mean over the made tasks with its standard error.
 `released LogME` omits the term that the docstring of headstart.selection.scores.logme speaks of; `width` is the static
 list, which knows nothing of the data. The truth is a linear classifier, which flatters scores that are one.
+
+Measured on two busy AMD EPYC cores on 2026-11-21: 4.6 s of processor time and 0.24 GB beside libraries and data; at N =
+100 τ = 0.93 ± 0.01 for LogME, 0.94 for leave-one-out, 0.84 for neighbours, 0.27 ± 0.08 for the released LogME and 0.26
+for the width.
 """
 
 from __future__ import annotations

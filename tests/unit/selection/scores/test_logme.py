@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.stats import kendalltau
 from tests.unit.selection.scores.made import made, unit_scale
 
 from headstart.errors import DataError, OptionError
@@ -98,3 +99,15 @@ def test_features_that_fit_without_error_give_a_finite_score_above_others():
 def test_logme_refuses(features, targets, error, message):
     with pytest.raises(error, match=message):
         logme(features, targets)
+
+
+def test_logme_orders_backbones_of_other_widths_and_units_with_fewer_items_than_dimensions():
+    rng = np.random.default_rng(0)
+    signals = rng.permutation(np.linspace(0, 3, 10))
+    widths = [128, 192, 256, 320, 384, 512, 640, 768, 896, 1024]
+    scores = []
+    for seed, (signal, width) in enumerate(zip(signals, widths, strict=True)):
+        # With this exponent the width does not say how hard the classes are to tell apart from few items.
+        features, targets = made(100, width, 5, apart=signal * width**-0.25, seed=seed)
+        scores.append(logme(features * np.float32(10 ** rng.uniform(-2, 2)), targets))
+    assert kendalltau(scores, signals).statistic > 0.8
