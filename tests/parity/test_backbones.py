@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.backbones import catalogue, load, resolve, starters
+from headstart.backbones import catalogue, load, resolve, source_head, starters
 from headstart.backbones.locate import package_folder
 from headstart.testing.backbones import example
 
@@ -40,10 +40,17 @@ def test_starters_equal_timm_with_its_norms_unfolded(name: str, home: Path) -> N
         maps, stages = network.forward_intermediates((pixels - mean) / std, indices=[3, 4])
         parts = [torch.nn.functional.adaptive_avg_pool2d(stages[0], 4).flatten(1)]
         parts += [torch.nn.functional.adaptive_avg_pool2d(stages[1], 2).flatten(1)]
+        logits = network((pixels - mean) / std).numpy()
         maps = network.forward_features((pixels - mean) / std)
         reference = torch.cat([*parts, network.forward_head(maps, pre_logits=True)], dim=1).numpy()
-    difference = np.linalg.norm(load(local).forward(batch) - reference, axis=1) / np.linalg.norm(reference, axis=1)
+    features = load(local).forward(batch)
+    difference = np.linalg.norm(features - reference, axis=1) / np.linalg.norm(reference, axis=1)
     assert difference.max() < 1e-4
+    head = source_head(local)
+    assert head is not None
+    assert head.weight.shape == (1000, spec.layers[-1].width)
+    answers = head.logits(features[:, -spec.layers[-1].width :])
+    assert np.linalg.norm(answers - logits) < 1e-4 * np.linalg.norm(logits)
 
 
 def test_minilm_equals_transformers_with_mean_pooling(home: Path) -> None:
