@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         StoreError,
     )
     from headstart.evaluation.records import Estimate, Evaluation
-    from headstart.recipes.api import evaluate, fit
-    from headstart.reports.record import Run
+    from headstart.recipes.api import evaluate, fit, rank
+    from headstart.reports.record import RankingRecord, Run
     from headstart.serving.model import Model, Prediction, Predictions, load
 
     __version__: str
@@ -45,12 +45,14 @@ __all__ = [
     "OutputError",
     "Prediction",
     "Predictions",
+    "RankingRecord",
     "Run",
     "StoreError",
     "__version__",
     "evaluate",
     "fit",
     "load",
+    "rank",
 ]
 
 _MODULES = {
@@ -65,8 +67,8 @@ _MODULES = {
         "StoreError",
     ),
     "headstart.evaluation.records": ("Estimate", "Evaluation"),
-    "headstart.recipes.api": ("evaluate", "fit"),
-    "headstart.reports.record": ("Run",),
+    "headstart.recipes.api": ("evaluate", "fit", "rank"),
+    "headstart.reports.record": ("RankingRecord", "Run"),
     "headstart.serving.model": ("Model", "Prediction", "Predictions", "load"),
 }
 _HOME_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -11,10 +11,12 @@ from headstart.cli.demo import demo
 from headstart.cli.evaluate import evaluate
 from headstart.cli.fit import fit
 from headstart.cli.predict import predict
+from headstart.cli.rank import rank
 from headstart.cli.report import report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.command()(fit)
+app.command()(rank)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(report)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headstart._checks import parse_duration
+from headstart._checks import parse_count, parse_duration
 from headstart.cli import options
 
 _MODEL, _RUN = "Model", "Run"
@@ -14,45 +14,29 @@ _MODEL, _RUN = "Model", "Run"
 
 def fit(  # noqa: PLR0913 - each is an option of the command
     context: typer.Context,
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA", help="A folder with one sub-folder a class, or a table (CSV, TSV, JSON, JSONL, Parquet)."
-        ),
-    ],
+    data: options.Data,
     target: options.Target = None,
     column: options.Column = None,
-    groups: Annotated[
-        str | None, typer.Option(help="The column that says which items belong together, such as a patient.")
-    ] = None,
-    test: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH|FRACTION",
-            help="The sealed test: your own items, or the share to hold out; left out, what is called test, else 0.2.",
-        ),
-    ] = None,
+    groups: options.Groups = None,
+    test: options.Test = None,
     task: Annotated[str, typer.Option(help="auto or classification.")] = "auto",
-    modality: Annotated[str, typer.Option(help="What the items are: auto, image or text.")] = "auto",
-    backbone: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", rich_help_panel=_MODEL, help="A backbone to consider; may be repeated."),
-    ] = None,
+    modality: options.Modality = "auto",
+    backbone: options.Backbone = None,
+    arch: options.Arch = "",
+    max_params: options.MaxParams = None,
+    licence: options.Licence = None,
+    offline: options.Offline = False,
     strategy: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", rich_help_panel=_MODEL, help="A way to adapt to consider; may be repeated."),
     ] = None,
-    budget: Annotated[
-        str, typer.Option(rich_help_panel=_RUN, help="Time for the whole command, such as 30s, 2m or 1h.")
-    ] = "2m",
-    seed: Annotated[int, typer.Option(rich_help_panel=_RUN, help="0 or greater; the same seed, the same run.")] = 0,
+    budget: options.Budget = "2m",
+    seed: options.Seed = 0,
     out: Annotated[
         str | None,
         typer.Option(metavar="FOLDER", rich_help_panel=_RUN, help="The run folder; left out, a new one below runs/."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=_RUN, help="Replace the run in it.")
-    ] = False,
+    overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     as_json: options.Json = False,
@@ -75,6 +59,10 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             task=task,
             modality=modality,
             backbones=tuple(backbone or ()),
+            arch=arch,
+            licences=tuple(licence or ()),
+            max_params=None if max_params is None else parse_count(max_params),
+            offline=offline,
             strategies=tuple(strategy or ()),
             budget_s=budget_s,
             seed=seed,

@@ -59,7 +59,16 @@ def accuracy(
     Raises:
         DataError: If there are no items, a row is not a distribution, or targets or groups do not fit.
     """
-    right = correct(targets, probabilities)
+    return share_right(correct(targets, probabilities), groups=groups)
+
+
+def share_right(right: Bool[np.ndarray, " items"], *, groups: Sequence[str] | None = None) -> Estimate:
+    """The share of right ones, 0 to 1, with its Wilson interval.
+
+    Args:
+        right: For each item whether its prediction is right; at least one item.
+        groups: For each item what it belongs with; items of one group need not be independent.
+    """
     value, n = float(right.mean()), len(right)
     if groups is None:
         return wilson(int(right.sum()), n)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from headstart._checks import parse_duration
+from headstart._checks import parse_count, parse_duration
 from headstart._progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from headstart.evaluation.records import Evaluation
     from headstart.recipes.options import FitOptions
-    from headstart.reports.record import Run
+    from headstart.reports.record import RankingRecord, Run
 
     Data = str | Path | pd.DataFrame | Sequence[Any] | np.ndarray
 
@@ -33,6 +33,10 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     task: str = "auto",
     modality: str = "auto",
     backbones: str | Sequence[str] = (),
+    arch: str = "",
+    licences: str | Sequence[str] = (),
+    max_params: str | int | None = None,
+    offline: bool = False,
     strategies: str | Sequence[str] = (),
     budget: str | float = "2m",
     seed: int = 0,
@@ -55,7 +59,11 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         targets: The labels, when `data` is a sequence or an array.
         task: `auto` or `classification`.
         modality: `auto`, `image` or `text`.
-        backbones: Names to consider; empty means all starters of the modality.
+        backbones: Names to consider; empty means what is on this disk, and the best that network and budget allow.
+        arch: The network that the weights in a backbone `local:FILE` belong to: timm's name, or `torchvision/NAME`.
+        licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
+        max_params: The most parameters that a backbone may have: a number, or `"30M"`.
+        offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means all.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
         seed: 0 or greater; the same seed on the same machine gives the same run.
@@ -87,6 +95,10 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         task=task,
         modality=modality,
         backbones=_names(backbones),
+        arch=arch,
+        licences=_names(licences),
+        max_params=None if max_params is None else parse_count(max_params),
+        offline=offline,
         strategies=_names(strategies),
         budget_s=parse_duration(budget),
         seed=seed,
@@ -98,6 +110,85 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     )
     options = replace(options, command=_call(data, options))
     return run_recipe(data, options=options, progress=progress or SILENT)
+
+
+def rank(  # noqa: PLR0913 - likewise
+    data: Data,
+    *,
+    target: str | None = None,
+    column: str | None = None,
+    groups: str | None = None,
+    test: Data | float | None = None,
+    targets: Sequence[Any] | np.ndarray | None = None,
+    modality: str = "auto",
+    backbones: str | Sequence[str] = (),
+    arch: str = "",
+    licences: str | Sequence[str] = (),
+    max_params: str | int | None = None,
+    offline: bool = False,
+    sample: int = 1000,
+    budget: str | float = "5m",
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> RankingRecord:
+    """Rank pretrained networks on a sample of the training items, and write a page about it.
+
+    Args:
+        data: As for `fit`, and so are the options that are not listed here.
+        target: The column with the labels; None finds it.
+        column: The column with the texts or with the paths of the images; None finds it.
+        groups: The column that says which items belong together.
+        test: Your own test items, or the share to hold out; the ranking does not look at them.
+        targets: The labels, when `data` is a sequence or an array.
+        modality: `auto`, `image` or `text`.
+        backbones: Names to consider; empty means what is on this disk, and the best that network and budget allow.
+        arch: The network that the weights in a backbone `local:FILE` belong to.
+        licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
+        max_params: The most parameters that a backbone may have: a number, or `"30M"`.
+        offline: Whether nothing may be fetched.
+        sample: Training items that the best ones are judged on.
+        budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
+        seed: 0 or greater.
+        out: The page; None makes a new one below `runs/`.
+        overwrite: Whether a page in `out` may be replaced.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `bfloat16` or `float32`.
+        progress: Where progress is shown; None shows nothing.
+
+    Raises:
+        OptionError: If an option is outside its rule.
+        DataError: If the data cannot be used.
+        BackboneError: If a backbone cannot be named, found or verified.
+        OutputError: If the page cannot be written.
+    """
+    from headstart.recipes.options import FitOptions
+    from headstart.recipes.rank import rank as run_recipe
+
+    options = FitOptions(
+        target=target,
+        column=column,
+        groups=groups,
+        test=str(test) if isinstance(test, Path) else test,
+        targets=cast("Sequence[Any] | None", targets),
+        modality=modality,
+        backbones=_names(backbones),
+        arch=arch,
+        licences=_names(licences),
+        max_params=None if max_params is None else parse_count(max_params),
+        offline=offline,
+        budget_s=parse_duration(budget),
+        seed=seed,
+        out=None if out is None else str(out),
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+        started=time.monotonic(),
+    )
+    return run_recipe(data, options=options, sample=sample, progress=progress or SILENT)
 
 
 def evaluate(

@@ -12,9 +12,9 @@ from jaxtyping import Int
 from headstart._progress import Progress
 from headstart.backbones import BackboneSpec, Local
 from headstart.data.dataset import Items
-from headstart.features.extract import Compute, Features, extract, namespace_of
+from headstart.features.extract import Compute, Extraction, Features, extract, namespace_of
 from headstart.features.protocol import FeatureStore, KnownSpeeds
-from headstart.recipes.workspace import Clock, Workspace
+from headstart.recipes.workspace import Clock, Log
 from headstart.search.candidates import Candidate, Proposal, try_out
 
 _RESERVE_S = 4.0  # for evaluation, report and bundle
@@ -43,7 +43,7 @@ class Climb:
     speeds: KnownSpeeds
     compute: Compute
     clock: Clock
-    workspace: Workspace
+    workspace: Log
     progress: Progress
     features: dict[str, Features] = field(default_factory=dict)
     seen: dict[str, Features] = field(default_factory=dict)
@@ -100,6 +100,41 @@ class Climb:
         whole, (train, test) = self.features.pop(name), self._sides
         self.seen[name], self.unseen[name] = whole.take(train), whole.take(test)
 
+    def look(self, backbone: Local, rows: Int[np.ndarray, " rows"]) -> Features:
+        """Compute a backbone for a few items, whatever the budget; a later pass finds them in the store.
+
+        Args:
+            backbone: What to compute.
+            rows: The positions of the items.
+
+        Returns:
+            The features of these items, in this order; damaged ones are not `there`.
+        """
+        (features,) = self._compute(self.items.take(rows), [backbone], None).features
+        return features
+
+    def look_in_time(self, backbone: Local, rows: Int[np.ndarray, " rows"]) -> Features | None:
+        """The same if it fits into the budget.
+
+        Args:
+            backbone: What to compute.
+            rows: The positions of the items.
+
+        Returns:
+            None where there was no time for all of them.
+        """
+        items, name = self.items.take(rows), backbone.spec.name
+        predicted = self._predict_s(backbone, items)
+        if predicted + _RESERVE_S > self.clock.left_s:
+            self._skip(name, predicted)
+            return None
+        found = self._compute(items, [backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
+        (features,) = found.features
+        if int(features.there.sum()) + len(found.damaged) < len(items):
+            self._skip(name, predicted)
+            return None
+        return features
+
     def next_pass(self, backbone: Local) -> bool:
         """Compute another backbone if it fits into the budget.
 
@@ -107,7 +142,7 @@ class Climb:
             Whether its features are there for all items.
         """
         name = backbone.spec.name
-        predicted = self._predict_s(backbone)
+        predicted = self._predict_s(backbone, self.items)
         if predicted + _RESERVE_S + self._trial_s(backbone.spec.width) > self.clock.left_s:
             self._skip(name, predicted)
             return False
@@ -154,29 +189,34 @@ class Climb:
             )
 
     def _extract(self, items: Items, backbones: Sequence[Local], deadline: float | None) -> None:
+        found = self._compute(items, backbones, deadline)
+        self._damaged = found.damaged
+        self.features |= {features.backbone.name: features for features in found.features}
+
+    def _compute(self, items: Items, backbones: Sequence[Local], deadline: float | None) -> Extraction:
+        """Compute, and write down how long it took."""
         found = extract(
             items, backbones, store=self.store, compute=self.compute, deadline=deadline, progress=self.progress
         )
-        self._damaged = found.damaged
         for features in found.features:
             name = features.backbone.name
-            self.features[name] = features
             self.seconds[name] = self.seconds.get(name, 0.0) + (found.wall_s if features.n_computed else 0.0)
             running_s = found.wall_s - found.loading_s
             if features.n_computed >= _ENOUGH_TO_TIME and running_s > 0:
                 self.speeds.remember_speed(name, features.n_computed / running_s, **self._where)
             self.workspace.log("features", backbone=name, computed=features.n_computed, seconds=round(found.wall_s, 3))
+        return found
 
     @property
     def _where(self) -> dict[str, str]:
         return {"device": self.compute.device, "dtype": self.compute.precision}
 
-    def _predict_s(self, backbone: Local) -> float:
+    def _predict_s(self, backbone: Local, items: Items) -> float:
         """Seconds for a pass over what the store lacks.
 
         From this machine's own history, else from that of a backbone of this run and the ratio of their costs.
         """
-        _, there = self.store.read(namespace_of(backbone, self.compute), self.items.keys)
+        _, there = self.store.read(namespace_of(backbone, self.compute), items.keys)
         n_missing = int((~there).sum())
         pace = self.speeds.speed(backbone.spec.name, **self._where)
         if pace is None:

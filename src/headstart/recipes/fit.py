@@ -13,24 +13,23 @@ from jaxtyping import Int
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.adaptation.predictor import Predictor
-from headstart.backbones import Local, pick_device, pick_precision, resolve, starters
+from headstart.backbones import Local, pick_device, pick_precision
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.data._units import units_of
 from headstart.data.audit import audit
 from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
-from headstart.data.identify import identify
-from headstart.data.read import read_dataset
-from headstart.data.reduce import known_first, leave_out, spread_out, tell_apart, trainable
+from headstart.data.reduce import known_first, leave_out, trainable
 from headstart.data.split import Split, split
-from headstart.errors import BackboneError
 from headstart.evaluation.metrics import accuracy
 from headstart.features.extract import Compute, Features
-from headstart.features.memory import MemoryStore
-from headstart.features.store import Store
 from headstart.recipes.climb import NOT_REACHED, Climb
+from headstart.recipes.consider import consider
 from headstart.recipes.judge import from_scratch, judge
+from headstart.recipes.nearness import nearness_of
 from headstart.recipes.options import FitOptions
+from headstart.recipes.race import MOST_PASSES, race, rank_passes, shortlist
+from headstart.recipes.reading import name_of, read
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
 from headstart.recipes.stores import open_store
@@ -39,7 +38,6 @@ from headstart.reports import Run, write_predictions, write_report, write_run
 from headstart.search.candidates import joint_proposals, proposals
 from headstart.search.choice import Choice, choose
 from headstart.search.curve import draw_curve
-from headstart.selection.ranking import rank
 
 
 def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
@@ -58,7 +56,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             stay in the store.
     """
     clock = Clock(options.started, options.budget_s)
-    name = _name_of(data)
+    name = name_of(data)
     device = pick_device(options.device)
     compute = Compute(device, pick_precision(options.precision, device))
     with (
@@ -66,8 +64,9 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         open_store(options.home or default_home(), progress) as (store, home),
     ):
         with clock.step("read"):
-            dataset = _read(data, options, store, progress)
-            backbones = _backbones(dataset, options, home)
+            dataset = read(data, options, store, progress)
+            considered = consider(dataset, options, home, clock, progress)
+            backbones = considered.backbones
             workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
         climb = Climb(dataset.items, store, store, compute, clock, workspace, progress)
         with clock.step("extract"):
@@ -83,12 +82,19 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
                 progress.say(finding.advice)
         train = _Train.of(dataset, sides, options.seed)
         climb.divide(train.rows, train.test_rows)
+        with clock.step("rank"):
+            raced = None
+            if len(backbones) > MOST_PASSES:
+                raced = race(climb, backbones, sides.train, train.rows, priors=considered.priors)
+                backbones = shortlist(raced, backbones, first=backbones[0])
         _climb(climb, backbones, train, options.seed)
         with clock.step("search"):
             choice = choose(climb.candidates, groups=sides.train.groups)
             progress.say(f"Chosen: {choice.winner.proposal.name}. {choice.why}")
         with clock.step("rank"):
-            ranking = rank(climb.seen, sides.train.targets, seconds=climb.seconds, groups=sides.train.groups)
+            ranking = rank_passes(climb, sides.train, priors=considered.priors, raced=raced)
+            nearest = choice.winner.proposal.backbones[0].name
+            nearness = nearness_of(next(each for each in backbones if each.spec.name == nearest), climb.seen[nearest])
         with clock.step("fit"):
             predictor = _fit_winner(choice, climb.seen, sides.train)
             curve = draw_curve(
@@ -118,6 +124,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             split=sides,
             findings=findings,
             ranking=ranking,
+            nearness=nearness,
             climb=climb,
             choice=choice,
             training=accuracy(sides.train.targets, predictor.probabilities(climb.seen), groups=sides.train.groups),
@@ -128,51 +135,6 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         run = _write(made, predictor, {local.spec.name: local for local in backbones}, workspace)
         workspace.finish()
     return run
-
-
-def _name_of(data: Any) -> str:
-    if not isinstance(data, str | Path):
-        return "run"
-    path = Path(data).resolve()
-    return path.name if path.is_dir() else path.stem
-
-
-def _read(data: Any, options: FitOptions, store: Store | MemoryStore, progress: Progress) -> Dataset:
-    modality = options.modality
-    dataset = read_dataset(
-        data,
-        target=options.target,
-        column=options.column,
-        groups=options.groups,
-        test=options.test_source,
-        modality="image" if modality == "image" else "text" if modality == "text" else "auto",
-        targets=options.targets,
-    )
-    if dataset.sides is not None and options.test_share is not None:
-        unused = f"the test share {options.test_share:g} was not used, because the data has its own test side"
-        dataset = replace(dataset, notes=(*dataset.notes, unused))
-    for note in dataset.notes:
-        progress.say(note)
-    return spread_out(identify(tell_apart(dataset), known=store, progress=progress), seed=options.seed)
-
-
-def _backbones(dataset: Dataset, options: FitOptions, home: Path) -> list[Local]:
-    """What to consider: what the user named, in that order, else the starters, cheapest first."""
-    names = options.backbones or tuple(spec.name for spec in starters(dataset.modality))
-    found = [resolve(name, home) for name in dict.fromkeys(names)]
-    called = [local.spec.name for local in found]
-    if len(set(called)) < len(called):
-        raise BackboneError(
-            f"the backbones to consider must have different names, but got {', '.join(map(repr, called))}",
-            hint="Rename one of the folders, or name each backbone once.",
-        )
-    for local in found:
-        if local.spec.modality != dataset.modality:
-            raise BackboneError(
-                f"{local.spec.name!r} is a backbone for {local.spec.modality}s, and the data holds {dataset.modality}s",
-                hint=f"Choose another one: headstart backbones list --modality {dataset.modality}",
-            )
-    return found
 
 
 def _without(dataset: Dataset, lost: dict[int, str], climb: Climb, progress: Progress) -> Dataset:

@@ -31,6 +31,10 @@ class FitOptions:
         task: `auto` or `classification`.
         modality: `auto`, `image` or `text`.
         backbones: Names to consider; empty means all starters of the modality.
+        arch: The network that the weights in a backbone `local:FILE` belong to; empty otherwise.
+        licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
+        max_params: The most parameters that a backbone may have; None for any number.
+        offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means all.
         budget_s: Time for the whole command, in seconds.
         seed: 0 or greater.
@@ -51,6 +55,10 @@ class FitOptions:
     task: str = "auto"
     modality: str = "auto"
     backbones: tuple[str, ...] = ()
+    arch: str = ""
+    licences: tuple[str, ...] = ()
+    max_params: int | None = None
+    offline: bool = False
     strategies: tuple[str, ...] = ()
     budget_s: float = 120.0
     seed: int = 0
@@ -79,6 +87,11 @@ class FitOptions:
                 raise OptionError(
                     f"the {what} must be {' or '.join(known)}, but got {value!r}", hint=did_you_mean(value, known)
                 )
+        if self.arch and not any(name.startswith("local:") for name in self.backbones):
+            raise OptionError(
+                f"the network {self.arch!r} belongs to weights in a backbone local:FILE, but none is named",
+                hint="Add --backbone local:weights.safetensors, or leave --arch out.",
+            )
         for name in self.strategies:
             if name not in STRATEGIES:
                 raise OptionError(
@@ -90,6 +103,10 @@ class FitOptions:
         if not 0 < self.budget_s < math.inf:
             raise OptionError(
                 f"the budget must be a positive number of seconds, but got {self.budget_s}", hint="120 is two minutes."
+            )
+        if self.max_params is not None and self.max_params < 1:
+            raise OptionError(
+                f"the most parameters must be 1 or more, but got {self.max_params}", hint="30M is thirty million."
             )
         share = self.test_share
         if share is not None and not 0 < share < 1:

@@ -14,6 +14,7 @@ from headstart.data.audit import Finding
 from headstart.data.dataset import Dataset
 from headstart.data.split import Split
 from headstart.evaluation.records import Estimate, LearningCurve
+from headstart.features.extract import Compute
 from headstart.recipes.climb import Climb
 from headstart.recipes.judge import Judgement
 from headstart.recipes.options import FitOptions
@@ -23,13 +24,14 @@ from headstart.reports.record import (
     ChosenRecord,
     DataRecord,
     FitCheck,
+    NearnessRecord,
     OofRecord,
     RankingRow,
     Run,
 )
 from headstart.search.candidates import Candidate
 from headstart.search.choice import Choice
-from headstart.selection.ranking import Ranked
+from headstart.selection.ranking import Ranking
 
 _LIBRARIES = ("headstart", "torch", "timm", "transformers", "scikit-learn", "numpy", "pillow")
 
@@ -45,7 +47,8 @@ class Made:
     dataset: Dataset
     split: Split
     findings: tuple[Finding, ...]
-    ranking: tuple[Ranked, ...]
+    ranking: Ranking
+    nearness: NearnessRecord | None
     climb: Climb
     choice: Choice
     training: Estimate
@@ -73,10 +76,7 @@ def make_record(made: Made) -> Run:
         budget_s=made.options.budget_s,
         data=_data(made),
         audit=made.findings,
-        ranking=tuple(
-            RankingRow(each.backbone.name, each.scores, each.tie, each.seconds, each.backbone.n_params)
-            for each in made.ranking
-        ),
+        ranking=ranking_rows(made.ranking),
         candidates=tuple(_candidate(each, made.climb) for each in made.climb.candidates),
         chosen=ChosenRecord(
             backbone=_backbones(winner),
@@ -91,9 +91,35 @@ def make_record(made: Made) -> Run:
         learning_curve=made.curve,
         mistakes=judgement.mistakes,
         timings=made.climb.clock.timings(),
-        environment=_environment(made.climb),
+        environment=environment(made.climb.compute),
+        nearness=made.nearness,
         verdict=headline(judgement.evaluation, len(made.split.train.classes), control.verdict, name),
         out=made.out,
+    )
+
+
+def ranking_rows(ranking: Ranking) -> tuple[RankingRow, ...]:
+    """The backbones of a ranking as they are written down, in its order.
+
+    Args:
+        ranking: What was ranked.
+    """
+    return tuple(
+        RankingRow(
+            backbone=each.backbone.name,
+            scores=each.scores,
+            tie_set=each.tie,
+            seconds=round(each.seconds, 3),
+            n_params=each.backbone.n_params,
+            layer=each.layer,
+            accuracy=each.accuracy,
+            gflops=each.backbone.gflops,
+            licence=each.backbone.licence,
+            prior=each.prior.value,
+            prior_origin=each.prior.origin,
+            n_items=each.n_items,
+        )
+        for each in ranking.rows
     )
 
 
@@ -145,7 +171,12 @@ def _candidate(candidate: Candidate, climb: Climb) -> CandidateRecord:
     )
 
 
-def _environment(climb: Climb) -> dict[str, str | int]:
+def environment(compute: Compute) -> dict[str, str | int]:
+    """What the numbers were made with: versions of libraries, the machine, device and precision.
+
+    Args:
+        compute: Device and precision.
+    """
     versions = {}
     for library in _LIBRARIES:
         try:
@@ -156,7 +187,7 @@ def _environment(climb: Climb) -> dict[str, str | int]:
         **versions,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": climb.compute.device,
-        "dtype": climb.compute.precision,
+        "device": compute.device,
+        "dtype": compute.precision,
         "cores": os.cpu_count() or 1,
     }

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from headstart.errors import OutputError
 
@@ -54,6 +54,20 @@ class Clock:
         """Seconds by step and in total, to the millisecond."""
         total = time.monotonic() - self.started
         return {name: round(seconds, 3) for name, seconds in {**self.spent, "total": total}.items()}
+
+
+class Log(Protocol):
+    """Where it is written down what was done."""
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Add one event."""
+
+
+class NoLog:
+    """For what leaves no run behind."""
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Do nothing."""
 
 
 class Workspace:
@@ -130,6 +144,33 @@ def open_workspace(out: str | None, name: str, *, overwrite: bool) -> Iterator[W
         for parent in made:
             with contextlib.suppress(OSError):  # it is not empty: the run is there
                 parent.rmdir()
+
+
+def page_to_write(out: str | None, name: str, *, overwrite: bool) -> Path:
+    """The file that a page goes to.
+
+    Args:
+        out: What the user asked for; None takes the first free name below `runs/`.
+        name: The name there, with its ending.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        OutputError: If something is there that must not be replaced.
+    """
+    if out is None:
+        stem, ending = Path(name).stem, Path(name).suffix
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        return next(path for path in (Path("runs", f"{each}{ending}") for each in names) if not path.exists())
+    target = Path(out).expanduser()
+    if target.is_dir():
+        raise OutputError(
+            f"--out must be a file for the page, but {out!r} is a folder", hint=f"Write {str(target / name)!r}."
+        )
+    if target.exists() and not overwrite:
+        raise OutputError(
+            f"{out!r} exists, and a page must not replace it unasked", hint="Add --overwrite, or choose another --out."
+        )
+    return target
 
 
 @contextlib.contextmanager

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from headstart.reports.page import render
 from headstart.reports.predictions import write_predictions
-from headstart.reports.record import Run
-from headstart.reports.write import read_run, write_report, write_run
+from headstart.reports.record import RankingRecord, Run
+from headstart.reports.write import read_run, write_ranking, write_report, write_run
 
-__all__ = ["Run", "read_run", "render", "write_predictions", "write_report", "write_run"]
+__all__ = [
+    "RankingRecord",
+    "Run",
+    "read_run",
+    "render",
+    "write_predictions",
+    "write_ranking",
+    "write_report",
+    "write_run",
+]

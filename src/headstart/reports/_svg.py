@@ -69,6 +69,23 @@ def amount_axis(highest: float) -> Axis:
     return Axis(0.0, ticks[-1], ticks)
 
 
+def ratio_axis(lowest: float, highest: float) -> Axis:
+    """A logarithmic axis with ticks at 1, 2 and 5 times the powers of ten, of which a few are inside.
+
+    Args:
+        lowest: The smallest amount to show, greater than 0.
+        highest: The largest.
+    """
+    powers = range(math.floor(math.log10(lowest)) - 1, math.ceil(math.log10(highest)) + 1)
+    ladder = [round(factor * 10.0**power, 12) for power in powers for factor in (1, 2, 5)]
+    low = max(tick for tick in ladder if tick < lowest)
+    high = min(tick for tick in (*ladder, 10 * ladder[-1]) if tick > highest)
+    ticks = [tick for tick in ladder if low <= tick <= high]
+    if len(ticks) > 8:
+        ticks = [tick for tick in ticks if math.isclose(math.log10(tick), round(math.log10(tick)), abs_tol=1e-9)]
+    return Axis(low, high, tuple(ticks), logarithmic=True)
+
+
 def element(tag: str, *children: str, **attributes: str | float) -> Markup:
     """One SVG element with everything in it escaped.
 

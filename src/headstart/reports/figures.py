@@ -12,7 +12,19 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from headstart.evaluation.records import CurvePoint, Estimate, ReliabilityBin
-from headstart.reports._svg import Axis, amount_axis, dot, element, group, label, line, place, share_axis, title
+from headstart.reports._svg import (
+    Axis,
+    amount_axis,
+    dot,
+    element,
+    group,
+    label,
+    line,
+    place,
+    ratio_axis,
+    share_axis,
+    title,
+)
 from headstart.reports.formatting import (
     count,
     milliseconds,
@@ -20,7 +32,7 @@ from headstart.reports.formatting import (
     percent_interval,
     seconds,
 )
-from headstart.reports.record import CandidateRecord
+from headstart.reports.record import CandidateRecord, RankingRow
 
 UNIT_AXIS = share_axis(0.0)
 """From 0 to 1."""
@@ -144,6 +156,38 @@ def cost_against_accuracy(candidates: Sequence[CandidateRecord], chosen: int | N
     return _plot(
         marks, (x_axis, y_axis), names=(cost_name, "out-of-fold accuracy"), ticks=lambda cost: f"{cost:g}",
         what=f"Candidates: {cost_name} against out-of-fold accuracy",
+    )  # fmt: skip
+
+
+def ranking(rows: Sequence[RankingRow]) -> Markup:
+    """What each backbone costs against its leave-one-out accuracy; the ties are shaded.
+
+    The cost is the operations for one item where all are known, otherwise the parameters, on an axis of powers of ten.
+
+    Args:
+        rows: The backbones, in the order of the table; at least one, and each with its interval.
+    """
+    known = all(row.gflops > 0 for row in rows)
+    costs = [row.gflops if known else row.n_params / 1e6 for row in rows]
+    accuracies = [row.accuracy for row in rows if row.accuracy is not None]
+    x_axis = ratio_axis(min(costs), max(costs))
+    y_axis = share_axis(min(each.low for each in accuracies), max(each.high for each in accuracies))
+    unit = "GFLOPs an item" if known else "million parameters"
+    marks = []
+    for number, (row, cost, accuracy) in enumerate(zip(rows, costs, accuracies, strict=True), start=1):
+        x, y = x_axis.place(cost), 100 - y_axis.place(accuracy.value)
+        style = "mark chosen" if row.tie_set else "mark other"
+        words = f"{number}: {row.backbone}: {percent_interval(accuracy)}, {cost:.3g} {unit}"
+        marks.append(_interval((x, accuracy), y_axis, class_=style, words=words))
+        marks.append(label(str(number), (x, y), shift=(8, 4), anchor="start", class_=style))
+    tied = [row.accuracy for row in rows if row.tie_set and row.accuracy is not None]
+    if len(tied) > 1:
+        top, bottom = (100 - y_axis.place(edge([each.value for each in tied])) for edge in (max, min))
+        shade = element("rect", x="0", y=f"{top:.2f}%", width="100%", height=f"{bottom - top:.2f}%", class_="ties")
+        marks.insert(0, shade)
+    return _plot(
+        marks, (x_axis, y_axis), names=(unit, "leave-one-out accuracy"), ticks=lambda cost: f"{cost:g}",
+        what=f"Backbones: {unit} against leave-one-out accuracy",
     )  # fmt: skip
 
 

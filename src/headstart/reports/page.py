@@ -11,7 +11,7 @@ import jinja2
 
 from headstart.reports import figures, formatting
 from headstart.reports.confusion import MATRIX_CLASSES, most_confused, shaded_matrix, worst_first
-from headstart.reports.record import CandidateRecord, ChosenRecord, Run
+from headstart.reports.record import CandidateRecord, ChosenRecord, RankingRecord, Run
 
 _SHOWN_CLASSES = 40
 _SHOWN_PAIRS = 15
@@ -36,7 +36,7 @@ def render(run: Run) -> str:
     chosen = _position(run.candidates, run.chosen)
     classes = worst_first(evaluation)
     whole = len(classes) <= MATRIX_CLASSES
-    return _template().render(
+    return _template("report.html.jinja").render(
         run=run,
         compared_axis=figures.shared_axis(compared),
         worst=classes[:_SHOWN_CLASSES],
@@ -46,6 +46,15 @@ def render(run: Run) -> str:
         chosen=chosen,
         served_ms=None if chosen is None else run.candidates[chosen].ms_per_item,
     )
+
+
+def render_ranking(record: RankingRecord) -> str:
+    """The page about a ranking, as the text of one HTML file; escaped and closed as `render` says.
+
+    Args:
+        record: What was ranked.
+    """
+    return _template("ranking.html.jinja").render(record=record)
 
 
 def _position(candidates: Sequence[CandidateRecord], chosen: ChosenRecord) -> int | None:
@@ -59,7 +68,7 @@ def _position(candidates: Sequence[CandidateRecord], chosen: ChosenRecord) -> in
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("headstart.reports"),
         autoescape=True,
@@ -71,7 +80,7 @@ def _template() -> jinja2.Template:
     environment.filters.update({name: getattr(formatting, name) for name in _FILTERS})
     environment.tests["picture"] = _is_picture
     environment.globals["figures"] = figures
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 def _finalize(value: Any) -> Any:

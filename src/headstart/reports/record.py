@@ -9,6 +9,7 @@ from headstart.data.dataset import LeftOut
 from headstart.evaluation.records import Difference, Estimate, Evaluation, LearningCurve, Verdict
 
 SCHEMA = "headstart.run/1"
+RANKING_SCHEMA = "headstart.ranking/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,19 @@ class RankingRow:
     Attributes:
         backbone: Its name.
         scores: `loo_accuracy` and `knn_accuracy`, both on training items only, 0 to 1, higher is better.
-        tie_set: True when it is not clearly worse than the first.
+        tie_set: True when it is not clearly worse than the most accurate one.
         seconds: What its features cost in this run (0 when they were in the store).
         n_params: Parameters of the backbone.
+        layer: The layer on which it does best, and on which the scores are.
+        accuracy: `loo_accuracy` with its interval.
+        gflops: Billions of multiply–adds for one item; 0 when unknown.
+        licence: SPDX identifier of the weights' licence; empty when unknown.
+        prior: What was expected of it before it saw an item, in standard deviations over public models of the modality;
+            None in records of older versions.
+        prior_origin: Where that expectation comes from.
+        diagnostics: Other scores of transferability, for whoever wants to compare them; they decide nothing. None where
+            one is not defined.
+        n_items: The training items that it was judged on.
     """
 
     backbone: str
@@ -65,6 +76,78 @@ class RankingRow:
     tie_set: bool
     seconds: float
     n_params: int
+    layer: str = ""
+    accuracy: Estimate | None = None
+    gflops: float = 0.0
+    licence: str = ""
+    prior: float | None = None
+    prior_origin: str = ""
+    diagnostics: dict[str, float | None] = field(default_factory=dict)
+    n_items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NearnessRecord:
+    """How far the data lies from what the backbone knows.
+
+    Attributes:
+        backbone: The one that was chosen.
+        doubtful: Whether transfer looks doubtful.
+        sentence: What the numbers say.
+        numbers: What was measured, by name.
+    """
+
+    backbone: str
+    doubtful: bool
+    sentence: str
+    numbers: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRecord:
+    """Everything that one `rank` did.
+
+    Attributes:
+        name: What the data is called.
+        version: The version of headstart that made it.
+        created: Local time in ISO 8601 with the offset.
+        command: The command that repeats it.
+        seed: The seed.
+        source: The data, as the user wrote it.
+        modality: `image` or `text`.
+        n_train: The training items; the sealed test is not looked at.
+        n_classes: The classes.
+        ranking: The backbones: those that tie with the most accurate one, then the others.
+        chosen: The one of the ties that costs least to run.
+        why: The reason in one sentence.
+        nearness: How far the data lies from what the chosen one knows; None when it cannot be said.
+        notes: What was found out without being told, and what to keep in mind.
+        left_out: Backbones that were not ranked, and why.
+        timings: Seconds: read, extract, rank, report, total.
+        environment: Versions of libraries, python, platform, device, cores, dtype.
+        schema: The version of this record's format.
+        out: The page about it.
+    """
+
+    name: str
+    version: str
+    created: str
+    command: str
+    seed: int
+    source: str
+    modality: str
+    n_train: int
+    n_classes: int
+    ranking: tuple[RankingRow, ...]
+    chosen: str
+    why: str
+    nearness: NearnessRecord | None
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    timings: dict[str, float]
+    environment: dict[str, str | int]
+    schema: str = field(default=RANKING_SCHEMA)
+    out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +302,7 @@ class Run:
         verdict: The whole result in one sentence.
         schema: The version of this record's format.
         out: The run folder, as it was named when the run was made.
+        nearness: How far the data lies from what the chosen backbone knows; None when it cannot be said.
     """
 
     name: str
@@ -242,3 +326,4 @@ class Run:
     verdict: str
     schema: str = field(default=SCHEMA)
     out: str = "."
+    nearness: NearnessRecord | None = None

@@ -8,8 +8,8 @@ from pathlib import Path
 from headstart._records import from_json, to_json
 from headstart.errors import BundleError, OutputError
 from headstart.reports._whole_file import whole_file
-from headstart.reports.page import render
-from headstart.reports.record import SCHEMA, Run
+from headstart.reports.page import render, render_ranking
+from headstart.reports.record import SCHEMA, RankingRecord, Run
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -70,6 +70,21 @@ def write_report(run: Run, folder: Path) -> Path:
     with whole_file(path) as stream:
         stream.write(page)
     return path
+
+
+def write_ranking(record: RankingRecord, path: Path) -> None:
+    """Write the page about a ranking; the file is there completely or not at all.
+
+    Args:
+        record: What was ranked.
+        path: The file.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    page = render_ranking(record)
+    with whole_file(path) as stream:
+        stream.write(page)
 
 
 def read_run(path: Path) -> Run:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from headstart._threads import one_thread
 from headstart.backbones import BackboneSpec
 from headstart.evaluation.comparison import compare_correct
+from headstart.evaluation.metrics import share_right
+from headstart.evaluation.records import Estimate
 from headstart.features.extract import Features
+from headstart.selection.prior import Prior, combine
 from headstart.selection.scores.knn import knn_right
 from headstart.selection.scores.loo_ridge import loo_right
+
+MARGIN = 0.02
+"""A backbone that is further behind than this is no tie, however few items there are to tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,15 +28,62 @@ class Ranked:
 
     Attributes:
         backbone: Its spec.
-        scores: `loo_accuracy` and `knn_accuracy` on its last layer, 0 to 1, higher is better.
-        tie: Whether its leave-one-out accuracy is not clearly below that of the first.
+        layer: The layer on which it does best.
+        accuracy: Leave-one-out accuracy of a ridge classifier on that layer, with its interval.
+        scores: `loo_accuracy` (the same) and `knn_accuracy` (on that layer), 0 to 1, higher is better.
+        prior: What was expected before it saw an item.
+        tie: Whether it is not clearly behind the most accurate one.
         seconds: What its features cost in this run.
+        n_items: The items that it was judged on.
     """
 
     backbone: BackboneSpec
+    layer: str
+    accuracy: Estimate
     scores: dict[str, float]
+    prior: Prior
     tie: bool
     seconds: float
+    n_items: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Backbones on the same items.
+
+    Attributes:
+        rows: Those that tie with the most accurate one, then the others; within each the most promising first.
+        chosen: The one of the ties that costs least to run.
+        why: The reason in one sentence.
+    """
+
+    rows: tuple[Ranked, ...]
+    chosen: BackboneSpec
+    why: str
+
+    def followed_by(self, behind: Sequence[Ranked]) -> Ranking:
+        """The same ranking with backbones below it that were clearly behind on fewer items.
+
+        Args:
+            behind: The most promising first.
+        """
+        if not behind:
+            return self
+        why = f"{len(behind)} of {len(self.rows) + len(behind)} fell behind on fewer items. {self.why}"
+        last = tuple(replace(each, tie=False) for each in behind)
+        return replace(self, rows=(*self.rows, *last), why=why)
+
+    @property
+    def favourite(self) -> Ranked:
+        """The one of which most was expected."""
+        return max(self.rows, key=lambda each: each.prior.value)
+
+
+@dataclass(frozen=True, eq=False)
+class _Score:
+    layer: str
+    loo: Bool[np.ndarray, " items"]
+    knn: Bool[np.ndarray, " items"]
 
 
 def rank(
@@ -38,27 +91,73 @@ def rank(
     targets: Int[np.ndarray, " items"],
     *,
     seconds: Mapping[str, float],
+    priors: Mapping[str, Prior],
     groups: Sequence[str] | None = None,
-) -> tuple[Ranked, ...]:
-    """Rank backbones by leave-one-out ridge and nearest neighbours, the mean of both.
+) -> Ranking:
+    """Rank backbones by leave-one-out ridge and nearest neighbours, and by what was known before.
+
+    A backbone ties with the most accurate one when the 95 % interval of their paired leave-one-out difference contains
+    zero and it is at most 2 points behind.
 
     Args:
-        features: Of the training items, by the name of the backbone; controls without parameters are passed over.
-        targets: The class of each training item.
+        features: Of the training items, by the name of the backbone; at least one. Controls are passed over.
+        targets: The class of each item.
         seconds: What the features of each backbone cost.
+        priors: What is expected, by the name of the backbone.
         groups: For each item what it belongs with; items of one group need not be independent.
     """
     contenders = {name: each for name, each in features.items() if each.backbone.n_params}
     with one_thread():
-        loo = {name: loo_right(each.layer("last"), targets) for name, each in contenders.items()}
-        knn = {name: knn_right(each.layer("last"), targets) for name, each in contenders.items()}
-    order = sorted(contenders, key=lambda name: -(loo[name].mean() + knn[name].mean()))
-    return tuple(
-        Ranked(
-            backbone=contenders[name].backbone,
-            scores={"loo_accuracy": float(loo[name].mean()), "knn_accuracy": float(knn[name].mean())},
-            tie=name == order[0] or compare_correct(loo[order[0]], loo[name], groups=groups).low <= 0,
-            seconds=seconds.get(name, 0.0),
-        )
-        for name in order
+        scored = {name: _score(each, targets) for name, each in contenders.items()}
+    names = list(contenders)
+    best = max(names, key=lambda name: scored[name].loo.mean())
+    ties = {name for name in names if name == best or _ties(scored[best].loo, scored[name].loo, groups)}
+    loo = {name: float(scored[name].loo.mean()) for name in names}
+    knn = {name: float(scored[name].knn.mean()) for name in names}
+    promise = combine({name: priors[name].value for name in names}, loo, knn)
+    order = sorted(names, key=lambda name: (name not in ties, -promise[name]))
+    chosen = min((name for name in order if name in ties), key=lambda name: _cost(contenders[name].backbone))
+    return Ranking(
+        rows=tuple(
+            Ranked(
+                backbone=contenders[name].backbone,
+                layer=scored[name].layer,
+                accuracy=share_right(scored[name].loo, groups=groups),
+                scores={"loo_accuracy": loo[name], "knn_accuracy": knn[name]},
+                prior=priors[name],
+                tie=name in ties,
+                seconds=seconds.get(name, 0.0),
+                n_items=len(targets),
+            )
+            for name in order
+        ),
+        chosen=contenders[chosen].backbone,
+        why=_why(len(ties), len(names), len(targets)),
     )
+
+
+def _score(features: Features, targets: Int[np.ndarray, " items"]) -> _Score:
+    """On the layer where leave-one-out finds most; of equals on the last."""
+    layers = [layer.name for layer in reversed(features.backbone.layers)]
+    loo = {layer: loo_right(features.layer(layer), targets) for layer in layers}
+    layer = max(layers, key=lambda name: loo[name].mean())
+    return _Score(layer, loo[layer], knn_right(features.layer(layer), targets))
+
+
+def _ties(best: np.ndarray, other: np.ndarray, groups: Sequence[str] | None) -> bool:
+    difference = compare_correct(best, other, groups=groups)
+    return difference.low <= 0 and difference.value <= MARGIN
+
+
+def _cost(backbone: BackboneSpec) -> tuple[float, int]:
+    """Where the operations are not known, another one of known cost is preferred."""
+    return backbone.gflops or float("inf"), backbone.n_params
+
+
+def _why(n_ties: int, n_all: int, n_items: int) -> str:
+    if n_all == 1:
+        return "It is the only backbone that was considered."
+    if n_ties == 1:
+        return f"It is ahead of the other {n_all - 1} on {n_items:,} items by more than chance or 2 points."
+    which = "All" if n_ties == n_all else f"{n_ties} of"
+    return f"{which} {n_all} are indistinguishable on {n_items:,} items; the cheapest of them to run is chosen."

@@ -1,0 +1,166 @@
+"""Which backbones a recipe considers: those that were named, else what suits the data and is at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart._progress import Progress
+from headstart.backbones import Entry, Local, entries, hub_is_offline, places, pull, resolve, select
+from headstart.data.dataset import Dataset, LeftOut
+from headstart.data.profile import profile
+from headstart.errors import BackboneError
+from headstart.recipes.options import FitOptions
+from headstart.recipes.workspace import Clock
+from headstart.selection.compatibility import doubts, obstacle
+from headstart.selection.prior import Prior, prior
+
+_MOST_OTHERS = 8  # beside those in packages: each costs the reading of its weights before anything is shown
+_MOST_FETCHED = 2
+_SHARE_FOR_FETCHED = 0.3  # of the time that is left, for one that is fetched unasked: its download and its pass
+_BYTES_A_S = 10e6  # of a download that nobody has measured
+_BYTES_A_PARAMETER = 4
+_GFLOPS_A_S = 20.0  # multiply–adds in float32 on two ordinary cores
+
+
+@dataclass(frozen=True)
+class Considered:
+    """Backbones that can be computed.
+
+    Attributes:
+        backbones: The cheapest to run first, then the others, the most promising first.
+        priors: What is known of them before they see an item, by name.
+        notes: What speaks against one of them, one sentence each; it was said aloud.
+        left_out: Those that cannot be computed, and why.
+    """
+
+    backbones: list[Local]
+    priors: dict[str, Prior]
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, progress: Progress) -> Considered:
+    """Find, fetch and check the backbones that come into question.
+
+    Args:
+        dataset: The items.
+        options: Which names, licences and sizes come into question.
+        home: headstart's home.
+        clock: What is left of the budget; fetching counts.
+        progress: Where it is said what is fetched and what is left out.
+
+    Raises:
+        BackboneError: If one that was named cannot be used, or none is left.
+        OptionError: If no backbone has such a licence.
+    """
+    found, lost = _named(options, home) if options.backbones else _at_hand(dataset, options, home, clock, progress)
+    called = [local.spec.name for local in found]
+    if len(set(called)) < len(called):
+        raise BackboneError(
+            f"the backbones to consider must have different names, but got {', '.join(map(repr, called))}",
+            hint="Rename one of the folders, or name each backbone once.",
+        )
+    for local in found:
+        if local.spec.modality != dataset.modality:
+            raise BackboneError(
+                f"{local.spec.name!r} is a backbone for {local.spec.modality}s, and the data holds {dataset.modality}s",
+                hint=f"Choose another one: headstart backbones list --modality {dataset.modality}",
+            )
+    reasons = {local.spec.name: _reason(local, options) for local in found}
+    lost += [LeftOut(name, reason) for name, reason in reasons.items() if reason]
+    kept = [local for local in found if not reasons[local.spec.name]]
+    for each in lost:
+        progress.say(f"{each.name} is left out: {each.reason}.")
+    if not kept:
+        raise BackboneError(
+            "none of the backbones that come into question can be used here: "
+            + "; ".join(f"{each.name}: {each.reason}" for each in lost[:3]),
+            hint="Allow others with --backbone, --licence or --max-params.",
+        )
+    known = entries()
+    priors = {local.spec.name: prior(known.get(local.spec.name, local.spec)) for local in kept}
+    seen = profile(dataset.items)
+    notes = [
+        note for local in kept for note in doubts(local.spec, seen, languages=_languages(known.get(local.spec.name)))
+    ]
+    for note in notes:
+        progress.say(note)
+    return Considered(_in_order(kept, priors), priors, tuple(notes), tuple(lost))
+
+
+def _named(options: FitOptions, home: Path) -> tuple[list[Local], list[LeftOut]]:
+    return [resolve(name, home, arch=options.arch) for name in dict.fromkeys(options.backbones)], []
+
+
+def _at_hand(
+    dataset: Dataset, options: FitOptions, home: Path, clock: Clock, progress: Progress
+) -> tuple[list[Local], list[LeftOut]]:
+    """What is on this disk, and the best that a network and the budget allow."""
+    suited = select(
+        entries().values(), modality=dataset.modality, licences=options.licences, max_params=options.max_params
+    )
+    here = places(suited, home)
+    packaged = [each for each in suited if here.get(each.name) == "package"]
+    others = _most_promising([each for each in suited if here.get(each.name, "package") != "package"], _MOST_OTHERS)
+    found, lost = _had(packaged + others, lambda name: resolve(name, home))
+    if not options.offline:
+        missing = [each for each in suited if each.name not in here]
+        wanted = _most_promising(_affordable(missing, len(dataset), clock.left_s), _MOST_FETCHED)
+        if wanted and not hub_is_offline():
+            fetched, missed = _had(wanted, lambda name: pull(name, home, progress=progress))
+            found, lost = found + fetched, lost + missed
+    return found, lost
+
+
+def _had(wanted: Iterable[Entry], get: Callable[[str], Local]) -> tuple[list[Local], list[LeftOut]]:
+    """Nobody asked for these by name: one that cannot be had is left out, and the others go on."""
+    found, lost = [], []
+    for each in wanted:
+        try:
+            found.append(get(each.name))
+        except BackboneError as error:
+            lost.append(LeftOut(each.name, str(error)))
+    return found, lost
+
+
+def _most_promising(backbones: Iterable[Entry], n_most: int) -> list[Entry]:
+    return sorted(backbones, key=lambda each: -prior(each).value)[:n_most]
+
+
+def _affordable(missing: Iterable[Entry], n_items: int, left_s: float) -> list[Entry]:
+    """Those whose download and pass leave most of the time to the others."""
+    return [
+        each
+        for each in missing
+        if _BYTES_A_PARAMETER * each.n_params / _BYTES_A_S + n_items * each.gflops / _GFLOPS_A_S
+        <= _SHARE_FOR_FETCHED * left_s
+    ]
+
+
+def _reason(local: Local, options: FitOptions) -> str:
+    """Why it cannot be used; also by the user's own rules, which hold for named ones too."""
+    spec = local.spec
+    if options.max_params is not None and spec.n_params > options.max_params:
+        return f"it has {spec.n_params / 1e6:.1f} M parameters, and --max-params allows {options.max_params / 1e6:g} M"
+    return obstacle(spec, memory_bytes=_memory_bytes())
+
+
+def _in_order(backbones: list[Local], priors: dict[str, Prior]) -> list[Local]:
+    """The first one has to give a result soon; what comes after it is worth its time or is skipped."""
+    first = min(backbones, key=lambda local: (local.spec.gflops or float("inf"), local.spec.n_params))
+    others = [local for local in backbones if local is not first]
+    return [first, *sorted(others, key=lambda local: (-priors[local.spec.name].value, local.spec.gflops))]
+
+
+def _languages(entry: Entry | None) -> tuple[str, ...]:
+    return () if entry is None else entry.languages
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return None

@@ -1,0 +1,116 @@
+"""The story of `rank`: which pretrained network suits the data, for the cost of one pass over a sample for each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from headstart._home import default_home
+from headstart._progress import SILENT, Progress
+from headstart.backbones import Local, pick_device, pick_precision
+from headstart.data.dataset import Dataset
+from headstart.data.split import split
+from headstart.features.extract import Compute, Features
+from headstart.recipes.climb import Climb
+from headstart.recipes.consider import consider
+from headstart.recipes.nearness import diagnostics_of, nearness_of
+from headstart.recipes.options import FitOptions
+from headstart.recipes.race import race
+from headstart.recipes.reading import name_of, read
+from headstart.recipes.record import environment, ranking_rows
+from headstart.recipes.stores import open_store
+from headstart.recipes.workspace import Clock, NoLog, page_to_write
+from headstart.reports import RankingRecord, write_ranking
+from headstart.selection.ranking import Ranking
+
+
+def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SILENT) -> RankingRecord:
+    """Rank backbones on the training items of the data, and write a page about it. The sealed test is not looked at.
+
+    Args:
+        data: As for `read_dataset`.
+        options: What the user asked for, as for `fit`; `out` is the page.
+        sample: How many training items the best ones are judged on.
+        progress: Where progress is shown.
+
+    Returns:
+        The record of the ranking.
+
+    Raises:
+        HeadstartError: If the data, an option, a backbone or the page cannot be used. Features that were computed stay
+            in the store.
+    """
+    clock = Clock(options.started, options.budget_s)
+    name = name_of(data)
+    page = page_to_write(options.out, f"{name}-ranking.html", overwrite=options.overwrite)
+    device = pick_device(options.device)
+    compute = Compute(device, pick_precision(options.precision, device))
+    with open_store(options.home or default_home(), progress) as (store, home):
+        with clock.step("read"):
+            dataset = read(data, options, store, progress)
+            considered = consider(dataset, options, home, clock, progress)
+            sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
+            place = {item: row for row, item in enumerate(dataset.items.names)}
+            rows = np.array([place[item] for item in sides.train.items.names], dtype=np.int64)
+        climb = Climb(dataset.items, store, store, compute, clock, NoLog(), progress)
+        with clock.step("rank"):
+            ranking = race(climb, considered.backbones, sides.train, rows, priors=considered.priors, most_items=sample)
+            judged = _judged(ranking, climb, considered.backbones, sides.train, rows)
+        record = RankingRecord(
+            name=name,
+            version=version("headstart"),
+            created=datetime.now().astimezone().isoformat(timespec="seconds"),
+            command=options.command or f"headstart rank {shlex.quote(str(dataset.source))} --seed {options.seed}",
+            seed=options.seed,
+            source=dataset.source,
+            modality=dataset.modality,
+            n_train=len(sides.train),
+            n_classes=len(sides.train.classes),
+            ranking=tuple(
+                replace(row, diagnostics=diagnostics_of(each.local, each.features, each.targets))
+                for row, each in zip(ranking_rows(ranking), judged, strict=True)
+            ),
+            chosen=ranking.chosen.name,
+            why=ranking.why,
+            nearness=next(
+                nearness_of(each.local, each.features) for each in judged if each.local.spec == ranking.chosen
+            ),
+            notes=(*dataset.notes, *considered.notes),
+            left_out=considered.left_out,
+            timings=clock.timings(),
+            environment=environment(compute),
+            out=str(page),
+        )
+        with clock.step("report"):
+            write_ranking(record, Path(page))
+    return replace(record, timings=clock.timings())
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """What a backbone was judged on: the store has it."""
+
+    local: Local
+    features: Features
+    targets: Int[np.ndarray, " items"]
+
+
+def _judged(
+    ranking: Ranking, climb: Climb, backbones: Sequence[Local], train: Dataset, rows: Int[np.ndarray, " train"]
+) -> list[_Judged]:
+    """In the order of the ranking."""
+    by_name = {local.spec.name: local for local in backbones}
+    found = []
+    for each in ranking.rows:
+        features = climb.look(by_name[each.backbone.name], rows[: each.n_items])
+        there = np.flatnonzero(features.there)
+        found.append(_Judged(by_name[each.backbone.name], features.take(there), train.targets[there]))
+    return found
