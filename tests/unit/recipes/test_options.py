@@ -54,3 +54,9 @@ def test_what_is_outside_its_rule_is_refused(asked: dict[str, Any], message: str
 def test_a_test_is_a_share_or_a_source(test: Any, share: float | None, source: str | None) -> None:
     options = FitOptions(test=test)
     assert (options.test_share, options.test_source) == (share, source)
+
+
+def test_a_network_without_weights_is_refused() -> None:
+    with pytest.raises(OptionError, match="the network 'resnet50' belongs to weights in a backbone local:FILE"):
+        FitOptions(arch="resnet50", backbones=("timm/resnet50",))
+    assert FitOptions(arch="resnet50", backbones=("local:a.pth", "efficientnet_lite0")).arch == "resnet50"
