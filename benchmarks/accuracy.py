@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from _provenance import provenance
-from headstart.backbones import pick_precision, resolve, starters
+from headstart.backbones.catalogue import starters
+from headstart.backbones.precision import pick_precision
+from headstart.backbones.resolve import resolve
 from headstart.data.identify import identify
 from headstart.data.read import read_dataset
 from headstart.features.extract import Compute, extract

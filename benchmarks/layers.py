@@ -18,8 +18,9 @@ from _provenance import provenance
 from headstart._home import default_home
 from headstart.adaptation.predictor import Part
 from headstart.adaptation.strategies.linear import Linear
-from headstart.backbones import Local, pick_device, pick_precision, resolve
 from headstart.backbones.loaders.pixels import PIXELS
+from headstart.backbones.precision import pick_device, pick_precision
+from headstart.backbones.resolve import Local, resolve
 from headstart.data import Items, folds, identify, read_dataset, split
 from headstart.evaluation.metrics import accuracy
 from headstart.features.extract import Compute, Features, extract

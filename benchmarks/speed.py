@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from _provenance import provenance
-from headstart.backbones import pick_precision, resolve
+from headstart.backbones.precision import pick_precision
 from headstart.backbones.preprocess import prepare_image
+from headstart.backbones.resolve import resolve
 from headstart.data.images import open_image
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.unit.backbones.tiny import save_bert, save_timm
 
-from headstart.backbones import Local, catalogue, resolve
+from headstart.backbones.catalogue import catalogue
 from headstart.backbones.loaders.pixels import PIXELS
+from headstart.backbones.resolve import Local, resolve
 from headstart.testing.backbones import BACKBONE_CHECKS, check_backbone
 
 SAVED: dict[str, Callable[[Path], Path]] = {

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import save_file
 from tests.unit.backbones.tiny import random_torchvision, save_torchvision
 
-from headstart.backbones import Local, resolve
+from headstart.backbones.resolve import Local, resolve
 from headstart.testing.backbones import BACKBONE_CHECKS
 
 SMALL = ["mobilenet_v3_small", "squeezenet1_1", "resnet18"]

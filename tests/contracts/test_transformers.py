@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from tests.unit.backbones.tiny_transformers import TEXTS, TOWERS, save_text, save_tower
 
-from headstart.backbones import Local, resolve
+from headstart.backbones.resolve import Local, resolve
 from headstart.testing.backbones import BACKBONE_CHECKS
 
 KINDS = (*TEXTS, *TOWERS)

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.backbones import BackboneSpec, Local
+from headstart.backbones.resolve import Local
+from headstart.backbones.spec import BackboneSpec
 from headstart.cli.main import run
 
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}

@@ -20,7 +20,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from headstart._fingerprint import sha256_file
-from headstart.backbones import Local
+from headstart.backbones.resolve import Local
 from headstart.backbones.loaders.pixels import PIXELS, PixelBackbone
 from headstart.data.dataset import Items
 from headstart.features import extract as module

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.backbones import catalogue, load, resolve, source_head, starters
+from headstart.backbones.catalogue import catalogue, starters
 from headstart.backbones.locate import package_folder
+from headstart.backbones.resolve import load, resolve, source_head
 from headstart.testing.backbones import example
 
 TEXTS = ["The old bird sleeps.", "", "Überraschung! 😀 " * 3, "red trees and small birds sing " * 80, "a"]

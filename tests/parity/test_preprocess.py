@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.backbones import ImageInput, catalogue
+from headstart.backbones.catalogue import catalogue
 from headstart.backbones.preprocess import prepare_image
+from headstart.backbones.spec import ImageInput
 
 SIZES = [(640, 480), (375, 500), (501, 333), (333, 501), (257, 257), (256, 256), (224, 224), (31, 17), (7, 90), (1, 1)]
 INPUTS = {spec.name: spec.image for spec in catalogue().values() if spec.image is not None} | {

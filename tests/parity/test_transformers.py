@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from tests.unit.backbones.tiny_transformers import DECODERS, TEXTS, TOWERS, WORDS, save_text, save_tower
 
-from headstart.backbones import load, resolve
 from headstart.backbones.loaders import transformers_images
 from headstart.backbones.preprocess import prepare_image
+from headstart.backbones.resolve import load, resolve
 from headstart.testing.backbones import example
 
 SENTENCES = [" ".join(WORDS[:length]) for length in (3, 14, 1, 8)] + ["no word is known here"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from headstart.adaptation.predictor import Part
-from headstart.backbones import Precision
+from headstart.backbones.precision import Precision
 from headstart.data.dataset import Modality
 
 SCHEMA = "headstart.bundle/1"

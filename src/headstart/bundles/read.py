@@ -14,8 +14,7 @@ from safetensors.numpy import load
 from headstart._fingerprint import sha256_file
 from headstart._records import from_json
 from headstart.adaptation.predictor import Predictor
-from headstart.backbones import Local
-from headstart.backbones.resolve import open_verified
+from headstart.backbones.resolve import Local, open_verified
 from headstart.bundles.manifest import HEAD, MANIFEST, SCHEMA, SPEC, Manifest
 from headstart.errors import BackboneError, BundleError
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from headstart._fingerprint import sha256_file
 from headstart._records import to_json
 from headstart.adaptation.predictor import Predictor
-from headstart.backbones import Local
+from headstart.backbones.resolve import Local
 from headstart.bundles.manifest import BACKBONES, CARD, HEAD, MANIFEST, SPEC, Manifest
 from headstart.errors import OutputError
 

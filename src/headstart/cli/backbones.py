@@ -10,7 +10,7 @@ import typer
 from headstart.cli import options
 
 if TYPE_CHECKING:
-    from headstart.backbones import Entry
+    from headstart.backbones.catalogue import Entry
 
 app = typer.Typer(rich_markup_mode="rich")
 _WIDE = 130
@@ -45,7 +45,8 @@ def list_(
     """List the catalogue: images first, and small networks first."""
     from headstart._checks import parse_count
     from headstart._home import default_home
-    from headstart.backbones import entries, places, select
+    from headstart.backbones.catalogue import entries, select
+    from headstart.backbones.presence import places
     from headstart.cli.console import emit, output
 
     found = select(
@@ -74,8 +75,8 @@ def list_(
 def show(name: Name, as_json: options.Json = False) -> None:
     """Show one backbone of the catalogue."""
     from headstart._home import default_home
-    from headstart.backbones import places
     from headstart.backbones.catalogue import entry
+    from headstart.backbones.presence import places
     from headstart.cli.console import emit, output
 
     chosen = entry(name)
@@ -108,7 +109,7 @@ def pull(
     """Fetch, verify and record weights, so that nothing is fetched later and nothing else is taken."""
     from headstart._home import default_home
     from headstart._records import to_json
-    from headstart.backbones import pull as fetch
+    from headstart.backbones.pull import pull as fetch
     from headstart.cli.console import emit
     from headstart.cli.progress import progress_on_stderr
 

@@ -13,8 +13,10 @@ from jaxtyping import Bool, Float32
 
 from headstart._checks import did_you_mean
 from headstart._progress import SILENT, Progress, Task
-from headstart.backbones import Backbone, BackboneSpec, Batch, Precision, load
-from headstart.backbones.resolve import Local, preprocessing_of
+from headstart.backbones.backbone import Backbone, Batch
+from headstart.backbones.precision import Precision
+from headstart.backbones.resolve import Local, load, preprocessing_of
+from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Items
 from headstart.errors import OptionError, StoreError
 from headstart.features._decoding import BATCH, Prepared, decode_ahead, sort_by_length

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from headstart._progress import Progress
-from headstart.backbones import BackboneSpec, Local
+from headstart.backbones.resolve import Local
+from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute, Extraction, Features, extract, namespace_of
 from headstart.features.protocol import FeatureStore, KnownSpeeds

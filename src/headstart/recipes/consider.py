@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart._progress import Progress
-from headstart.backbones import Entry, Local, entries, hub_is_offline, places, pull, resolve, select
+from headstart.backbones.catalogue import Entry, entries, select
+from headstart.backbones.locate import hub_is_offline
+from headstart.backbones.presence import places
+from headstart.backbones.pull import pull
+from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Dataset, LeftOut
 from headstart.data.profile import profile
 from headstart.errors import BackboneError

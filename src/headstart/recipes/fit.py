@@ -13,8 +13,9 @@ from jaxtyping import Int
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.adaptation.predictor import Predictor
-from headstart.backbones import Local, pick_device, pick_precision
 from headstart.backbones.loaders.pixels import PIXELS
+from headstart.backbones.precision import pick_device, pick_precision
+from headstart.backbones.resolve import Local
 from headstart.data._units import units_of
 from headstart.data.audit import audit
 from headstart.data.dataset import Dataset

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import softmax
 
-from headstart.backbones import Local, SourceHead, source_head
+from headstart.backbones.resolve import Local, source_head
+from headstart.backbones.source_head import SourceHead
 from headstart.features.extract import Features
 from headstart.reports.record import NearnessRecord
 from headstart.selection.nearness import REFERENCES, nearness

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int
 
-from headstart.backbones import Local
+from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset
 from headstart.features.extract import Features
 from headstart.recipes.climb import Climb

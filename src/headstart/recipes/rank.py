@@ -15,7 +15,8 @@ from jaxtyping import Int
 
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
-from headstart.backbones import Local, pick_device, pick_precision
+from headstart.backbones.precision import pick_device, pick_precision
+from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset
 from headstart.data.split import split
 from headstart.features.extract import Compute, Features

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headstart.adaptation.predictor import Predictor
-from headstart.backbones import Local
+from headstart.backbones.resolve import Local
 from headstart.bundles import Manifest, write_bundle
 from headstart.bundles.manifest import KEY_DIGITS
 from headstart.features.extract import Compute

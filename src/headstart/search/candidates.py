@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 
 from headstart.adaptation.predictor import Part
 from headstart.adaptation.strategies.linear import Linear, OutOfFold
-from headstart.backbones import BackboneSpec
+from headstart.backbones.spec import BackboneSpec
 from headstart.evaluation.calibration import softmax
 from headstart.evaluation.metrics import accuracy, correct, log_loss
 from headstart.evaluation.records import Estimate

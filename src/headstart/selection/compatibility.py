@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from headstart.backbones import BackboneSpec
+from headstart.backbones.spec import BackboneSpec
 from headstart.data.profile import Profile
 
 _BYTES_A_PARAMETER = 4

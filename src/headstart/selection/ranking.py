@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from headstart._threads import one_thread
-from headstart.backbones import BackboneSpec
+from headstart.backbones.spec import BackboneSpec
 from headstart.evaluation.comparison import compare_correct
 from headstart.evaluation.metrics import share_right
 from headstart.evaluation.records import Estimate

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from headstart._progress import SILENT, Progress
-from headstart.backbones import Backbone, pick_device, pick_precision
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.precision import pick_device, pick_precision
 from headstart.bundles import Bundle, open_bundle
 from headstart.data.dataset import Items, LeftOut, Modality
 from headstart.data.identify import content_keys

@@ -24,8 +24,11 @@ from jaxtyping import Float32
 from PIL import Image
 
 from headstart._randomness import generator
-from headstart.backbones import Backbone, BackboneSpec, Batch, Local, Precision, load, open_local, source_head
+from headstart.backbones.backbone import Backbone, Batch
+from headstart.backbones.precision import Precision
 from headstart.backbones.preprocess import prepare_image
+from headstart.backbones.resolve import Local, load, open_local, source_head
+from headstart.backbones.spec import BackboneSpec
 
 __all__ = ["BACKBONE_CHECKS", "check_backbone", "check_preprocessing", "example"]
 

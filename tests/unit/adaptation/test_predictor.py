@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.adaptation.predictor import Part, Predictor, side_by_side
-from headstart.backbones import BackboneSpec, Layer, Source
+from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.errors import OptionError
 from headstart.features.extract import Features
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.backbones import BackboneSpec, catalogue, load, resolve, starters
+from headstart.backbones.catalogue import catalogue, starters
 from headstart.backbones.locate import package_folder
+from headstart.backbones.resolve import load, resolve
+from headstart.backbones.spec import BackboneSpec
 from headstart.testing.backbones import example
 
 SPECS = list(catalogue().values())

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tests.unit.backbones.tiny import random_torchvision, save_timm, train_norms
 
-from headstart.backbones import load, open_local, resolve, source_head
+from headstart.backbones.resolve import load, open_local, resolve, source_head
 from headstart.errors import BackboneError
 from headstart.testing.backbones import example
 

@@ -7,8 +7,7 @@ import re
 import pytest
 from scripts.catalogue import CONFIGS, differences
 
-from headstart.backbones import Entry, entries, select
-from headstart.backbones.catalogue import PERMISSIVE, nearest_names
+from headstart.backbones.catalogue import PERMISSIVE, Entry, entries, nearest_names, select
 from headstart.backbones.resolve import hub_name
 from headstart.errors import OptionError
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.backbones import Local, load, open_local, resolve
 from headstart.backbones.preprocess import prepare_image
+from headstart.backbones.resolve import Local, load, open_local, resolve
 from headstart.errors import BackboneError, OfflineError
 from headstart.testing.backbones import BACKBONE_CHECKS, example
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from headstart.backbones import Source, locate
+from headstart.backbones import locate
+from headstart.backbones.spec import Source
 from headstart.errors import BackboneError, OfflineError
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.backbones import Local, Source, load
 from headstart.backbones.loaders import loader
 from headstart.backbones.loaders.pixels import PIXELS
+from headstart.backbones.resolve import Local, load
+from headstart.backbones.spec import Source
 
 
 def test_features_are_the_pixels_from_0_to_1_row_by_row(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from headstart.backbones import pick_device, pick_precision, precision
+from headstart.backbones import precision
+from headstart.backbones.precision import pick_device, pick_precision
 from headstart.errors import OptionError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.backbones import ImageInput
 from headstart.backbones.preprocess import decoded_px, prepare_image, resized_px
+from headstart.backbones.spec import ImageInput
 
 INPUT = ImageInput(64, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

@@ -13,8 +13,11 @@ import pytest
 from tests.unit.backbones.fake_hub import FakeHub, serve_hub
 from tests.unit.backbones.tiny import save_bert, save_timm
 
-from headstart.backbones import load, locate, places, pull, resolve
+from headstart.backbones import locate
 from headstart.backbones.catalogue import entries
+from headstart.backbones.presence import places
+from headstart.backbones.pull import pull
+from headstart.backbones.resolve import load, resolve
 from headstart.errors import BackboneError, OfflineError
 from headstart.testing.backbones import example
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from tests.unit.backbones.tiny import save_bert, save_timm
 
-from headstart.backbones import Local, catalogue, load, open_local, resolve
+from headstart.backbones.catalogue import catalogue
+from headstart.backbones.resolve import Local, load, open_local, resolve
 from headstart.errors import BackboneError
 from headstart.testing.backbones import example
 

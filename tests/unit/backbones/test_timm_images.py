@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_images
 from tests.unit.backbones.tiny import save_timm
 
-from headstart.backbones import BackboneSpec, Source, load, resolve
 from headstart.backbones.loaders import timm_images
+from headstart.backbones.resolve import load, resolve
+from headstart.backbones.spec import BackboneSpec, Source
 from headstart.errors import BackboneError
 from headstart.testing.backbones import check_preprocessing, example
 

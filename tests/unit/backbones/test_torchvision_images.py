@@ -18,9 +18,10 @@ from tests.unit.backbones.tiny import random_torchvision, save_torchvision
 from torchvision import models
 
 from headstart._fingerprint import sha256_bytes
-from headstart.backbones import Source, load, resolve, source_head
 from headstart.backbones.loaders import torchvision_images
 from headstart.backbones.loaders._weights import load_strictly
+from headstart.backbones.resolve import load, resolve, source_head
+from headstart.backbones.spec import Source
 from headstart.backbones.torch_hub import verified_checkpoint
 from headstart.errors import BackboneError, OfflineError
 from headstart.testing.backbones import check_preprocessing, example

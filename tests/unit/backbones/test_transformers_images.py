@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tests.unit.backbones.tiny_transformers import save_tower
 
-from headstart.backbones import load, resolve
+from headstart.backbones.resolve import load, resolve
 from headstart.errors import BackboneError
 from headstart.testing.backbones import example
 

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from tests.unit.backbones.tiny import save_bert
 from tests.unit.backbones.tiny_transformers import save_text
 
-from headstart.backbones import BackboneSpec, Source, load, resolve
 from headstart.backbones.loaders import transformers_texts
+from headstart.backbones.resolve import load, resolve
+from headstart.backbones.spec import BackboneSpec, Source
 from headstart.errors import BackboneError
 
 

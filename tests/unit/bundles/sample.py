@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.adaptation.predictor import Part, Predictor
-from headstart.backbones import BackboneSpec, ImageInput, Layer, Local, Source, open_local
 from headstart.backbones.loaders.pixels import PIXELS
-from headstart.backbones.resolve import write_local
+from headstart.backbones.resolve import Local, open_local, write_local
+from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.bundles import Manifest, write_bundle
 
 SPEC = BackboneSpec(

@@ -15,8 +15,7 @@ from safetensors.numpy import save_file
 from bundles import sample
 from headstart._fingerprint import sha256_file
 from headstart.adaptation.predictor import Part
-from headstart.backbones import open_local, source_head
-from headstart.backbones.resolve import write_local
+from headstart.backbones.resolve import open_local, source_head, write_local
 from headstart.backbones.source_head import SOURCE_HEAD
 from headstart.bundles import open_bundle, write_bundle
 from headstart.errors import OutputError

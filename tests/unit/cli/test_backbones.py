@@ -10,7 +10,7 @@ import pytest
 
 from cli.conftest import Cli
 from headstart._records import to_builtins
-from headstart.backbones import Entry, catalogue, entries
+from headstart.backbones.catalogue import Entry, catalogue, entries
 from headstart.cli import console
 
 

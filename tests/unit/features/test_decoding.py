@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.backbones import ImageInput
+from headstart.backbones.spec import ImageInput
 from headstart.data.images import DamagedItem
 from headstart.features import _decoding
 from headstart.features._decoder import prepare

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from headstart._fingerprint import sha256_bytes
-from headstart.backbones import BackboneSpec, Layer, Local, Source, TextInput
 from headstart.backbones.loaders.pixels import PIXELS
+from headstart.backbones.resolve import Local
+from headstart.backbones.spec import BackboneSpec, Layer, Source, TextInput
 from headstart.data.dataset import Items
 from headstart.errors import OptionError, StoreError
 from headstart.features import extract as module

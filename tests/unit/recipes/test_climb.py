@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from headstart._progress import Silent
-from headstart.backbones import BackboneSpec, ImageInput, Layer, Local, Source
+from headstart.backbones.resolve import Local
+from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute, Extraction, Features, namespace_of
 from headstart.features.memory import MemoryStore

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headstart.adaptation.predictor import Part, Predictor
-from headstart.backbones import BackboneSpec, Layer, Source
+from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.data.dataset import Dataset, Items
 from headstart.data.split import SealedTest
 from headstart.features.extract import Features

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from reports import sample
 
-from headstart.backbones import BackboneSpec, Layer, Local, Source
+from headstart.backbones.resolve import Local
+from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.recipes.ship import model_card
 
 SPEC = BackboneSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.adaptation.strategies.linear import Linear, OutOfFold
-from headstart.backbones import BackboneSpec, ImageInput, Layer, Source
+from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.evaluation.records import Estimate
 from headstart.features.extract import Features
 from headstart.search.candidates import Candidate, Proposal

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.backbones import BackboneSpec, ImageInput, Layer, Source
-from headstart.backbones.spec import TextInput
+from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source, TextInput
 from headstart.data.profile import Profile
 from headstart.selection.compatibility import doubts, obstacle
 

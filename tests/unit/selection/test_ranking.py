@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.backbones import BackboneSpec, Layer, Source
+from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.features.extract import Features
 from headstart.selection.ranking import rank
 

@@ -8,7 +8,7 @@ from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.predictor import Part
 from headstart.adaptation.strategies.linear import Linear
-from headstart.backbones import BackboneSpec, Layer, Source
+from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.evaluation.calibration import softmax
 from headstart.features.extract import Features
 
