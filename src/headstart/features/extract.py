@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from headstart._checks import did_you_mean
+from headstart._memory import give_back
 from headstart._progress import SILENT, Progress, Task
 from headstart.backbones.backbone import Backbone, Batch
 from headstart.backbones.precision import Precision
@@ -151,6 +152,8 @@ def extract(
             title = "Computing " + " + ".join(columns.local.spec.name for columns in work.columns if columns.missing)
             task = stack.enter_context(progress.task(title, len(work.todo)))
             _run(prepared, work, deadline, task)
+        work.close()
+        give_back()
     return Extraction(
         features=tuple(columns.features(work.first_of) for columns in work.columns),
         damaged={row: work.damaged[key] for row, key in enumerate(items.keys) if key in work.damaged},
@@ -295,6 +298,11 @@ class _Work:
                     running[name] = load(column.local, device=compute.device, precision=compute.precision)
                 column.backbone = running[name]
                 column.keeper = _Keeper(stack.enter_context(store.writer(column.namespace)), progress)
+
+    def close(self) -> None:
+        """Let go of the backbones: what follows needs their memory."""
+        for column in self.columns:
+            column.backbone = column.keeper = None
 
     def reject(self, row: int, reason: str) -> None:
         """Remember that a content cannot be decoded."""

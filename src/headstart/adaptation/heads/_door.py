@@ -46,6 +46,7 @@ def prepare(
     targets: Int[np.ndarray, " items"],
     *,
     n_classes: int,
+    overwrite: bool = False,
 ) -> Prepared:
     """Check features and targets, and bring the features to a common size.
 
@@ -53,6 +54,7 @@ def prepare(
         features: One row for each item.
         targets: The class of each item.
         n_classes: The number of classes.
+        overwrite: Whether float32 features may be written over, which saves a copy of them.
 
     Raises:
         DataError: If there are no items, features are not finite, or a target is no class.
@@ -70,7 +72,8 @@ def prepare(
         raise DataError(f"a target must be from 0 to {n_classes - 1}, but one is {wrong}")
     mean = features.mean(axis=0, dtype=np.float64)
     # In one step and in float32: every copy of this table counts among the largest of a whole run.
-    centred = np.subtract(features, mean, dtype=np.float32, casting="same_kind")
+    out = features if overwrite and features.dtype == np.float32 else None
+    centred = np.subtract(features, mean, out=out, dtype=np.float32, casting="same_kind")
     # Divided by the largest value first, because squares of huge numbers would overflow.
     largest = float(max(centred.max(), -centred.min()))
     scale = 1.0

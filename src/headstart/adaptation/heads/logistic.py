@@ -91,6 +91,7 @@ def cross_validate(
     *,
     n_classes: int,
     strengths: Sequence[float] | None = None,
+    overwrite: bool = False,
 ) -> LogisticPath:
     """Out-of-fold results of the head for many strengths of the penalty.
 
@@ -104,12 +105,13 @@ def cross_validate(
         n_classes: The number of classes; some may have no item.
         strengths: The penalties to try, all of them. If not given, `STRENGTHS`, left early when the log loss has turned
             up, and continued by up to four while the best one is at an end.
+        overwrite: Whether float32 features may be written over, which saves a copy of them.
 
     Raises:
         DataError: If there are no items, features are not finite, or a target is no class.
         OptionError: If lengths differ, a strength is not positive, or there are fewer than two folds or classes.
     """
-    items = prepare(features, targets, n_classes=n_classes)
+    items = prepare(features, targets, n_classes=n_classes, overwrite=overwrite)
     names = check_folds(folds, len(items.features))
     chosen = None if strengths is None else sorted({check_l2(l2) for l2 in strengths}, reverse=True)
     if chosen is not None and not chosen:
@@ -145,6 +147,7 @@ def fit(
     l2: float,
     n_classes: int,
     weights: Float[np.ndarray, " items"] | None = None,
+    overwrite: bool = False,
 ) -> LinearHead:
     """The head for one strength, computed in float64.
 
@@ -154,12 +157,13 @@ def fit(
         l2: The strength of the penalty, greater than 0.
         n_classes: The number of classes.
         weights: How often each item counts; once, if not given.
+        overwrite: Whether float32 features may be written over, which saves a copy of them.
 
     Raises:
         DataError: If there are no items, features are not finite, or a target is no class.
         OptionError: If lengths differ, the strength is not positive, or weights are negative or all 0.
     """
-    items = prepare(features, targets, n_classes=n_classes)
+    items = prepare(features, targets, n_classes=n_classes, overwrite=overwrite)
     counted = check_weights(weights, len(items.features))
     rows = np.flatnonzero(counted)
     if len(rows) < len(counted):
@@ -186,6 +190,7 @@ def fit_subsets(
     *,
     l2: float,
     n_classes: int,
+    overwrite: bool = False,
 ) -> Float[np.ndarray, "subsets items classes"]:
     """The logits of all items from heads that were fitted on subsets of them, for example for a learning curve.
 
@@ -195,12 +200,13 @@ def fit_subsets(
         masks: For each subset, which items are in it.
         l2: The strength of the penalty, greater than 0.
         n_classes: The number of classes.
+        overwrite: Whether float32 features may be written over, which saves a copy of them.
 
     Raises:
         DataError: If there are no items, features are not finite, or a target is no class.
         OptionError: If lengths differ, the strength is not positive, or a subset is empty.
     """
-    items = prepare(features, targets, n_classes=n_classes)
+    items = prepare(features, targets, n_classes=n_classes, overwrite=overwrite)
     check_masks(masks, len(items.features))
     penalty = items.penalty(check_l2(l2))
     logits = np.empty((*masks.shape, n_classes), dtype=np.float32)

@@ -89,14 +89,18 @@ class Scaling:
             scale[columns] *= length if length > 0 else 1.0
         return cls(mean.astype(np.float32), scale.astype(np.float32), normalise=kind == "normalise")
 
-    def apply(self, features: Float[np.ndarray, "items width"]) -> Float[np.ndarray, "items width"]:
+    def apply(
+        self, features: Float[np.ndarray, "items width"], *, overwrite: bool = False
+    ) -> Float[np.ndarray, "items width"]:
         """The scaled features of any items, in float32.
 
         Args:
             features: What the backbone says.
+            overwrite: Whether float32 features may be written over, which saves a copy of them.
         """
         seen = unit_rows(features) if self.normalise else features
-        scaled: np.ndarray = np.subtract(seen, self.mean, dtype=np.float32, casting="same_kind")
+        out = seen if overwrite and seen.dtype == np.float32 else None
+        scaled: np.ndarray = np.subtract(seen, self.mean, out=out, dtype=np.float32, casting="same_kind")
         scaled /= self.scale
         return scaled
 

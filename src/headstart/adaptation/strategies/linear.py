@@ -58,7 +58,7 @@ class Linear:
             folds: The fold of each item.
             n_classes: The number of classes.
         """
-        path = logistic.cross_validate(self._scaled(features)[0], targets, folds, n_classes=n_classes)
+        path = logistic.cross_validate(self._scaled(features)[0], targets, folds, n_classes=n_classes, overwrite=True)
         logits = path.oof_logits[path.best].astype(np.float64)
         return OutOfFold(logits, path.l2, fit_temperature(logits, targets))
 
@@ -79,7 +79,7 @@ class Linear:
             chosen: The strength of the penalty and the temperature.
         """
         scaled, scaling = self._scaled(features)
-        head = scaling.fold_into(logistic.fit(scaled, targets, l2=chosen.l2, n_classes=len(classes)))
+        head = scaling.fold_into(logistic.fit(scaled, targets, l2=chosen.l2, n_classes=len(classes), overwrite=True))
         return Predictor(classes, self.parts, head.weight, head.bias, chosen.temperature)
 
     def fit_subsets(
@@ -100,10 +100,13 @@ class Linear:
             n_classes: The number of classes.
             l2: The strength of the penalty.
         """
-        return logistic.fit_subsets(self._scaled(features)[0], targets, masks, l2=l2, n_classes=n_classes)
+        return logistic.fit_subsets(
+            self._scaled(features)[0], targets, masks, l2=l2, n_classes=n_classes, overwrite=True
+        )
 
     def _scaled(self, features: Mapping[str, Features]) -> tuple[Float[np.ndarray, "items width"], Scaling]:
         seen = side_by_side(features, self.parts)
         widths = [features[part.backbone].layer(part.layer).shape[1] for part in self.parts]
         scaling = Scaling.fit(seen, blocks=widths)
-        return scaling.apply(seen), scaling
+        # Several parts lie side by side in an array of their own.
+        return scaling.apply(seen, overwrite=len(self.parts) > 1), scaling
