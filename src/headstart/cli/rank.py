@@ -107,7 +107,7 @@ def _show(record: RankingRecord, console: Console) -> None:
                 parameters(row.n_params),
                 row.licence or "unknown",
                 seconds(row.seconds) if row.seconds else "kept",
-                "tie" if row.tie_set else "behind",
+                "chosen" if row.backbone == record.chosen else "tie" if row.tie_set else "behind",
             )
             for row in record.ranking
         ],

@@ -37,6 +37,7 @@ from headstart.reports.record import CandidateRecord, RankingRow
 UNIT_AXIS = share_axis(0.0)
 """From 0 to 1."""
 
+_ROUND_TIES = 3.0  # percent of the height: the band of the ties is seen when all of them are equal
 _ASIDE = 2.2  # percent of the width: single draws stand to the left of their mean
 
 
@@ -159,13 +160,14 @@ def cost_against_accuracy(candidates: Sequence[CandidateRecord], chosen: int | N
     )  # fmt: skip
 
 
-def ranking(rows: Sequence[RankingRow]) -> Markup:
+def ranking(rows: Sequence[RankingRow], chosen: str = "") -> Markup:
     """What each backbone costs against its leave-one-out accuracy; the ties are shaded.
 
     The cost is the operations for one item where all are known, otherwise the parameters, on an axis of powers of ten.
 
     Args:
         rows: The backbones, in the order of the table; at least one, and each with its interval.
+        chosen: The name of the one that was chosen, if one was.
     """
     known = all(row.gflops > 0 for row in rows)
     costs = [row.gflops if known else row.n_params / 1e6 for row in rows]
@@ -176,14 +178,17 @@ def ranking(rows: Sequence[RankingRow]) -> Markup:
     marks = []
     for number, (row, cost, accuracy) in enumerate(zip(rows, costs, accuracies, strict=True), start=1):
         x, y = x_axis.place(cost), 100 - y_axis.place(accuracy.value)
-        style = "mark chosen" if row.tie_set else "mark other"
+        style = "mark chosen" if row.backbone == chosen or (row.tie_set and not chosen) else "mark other"
         words = f"{number}: {row.backbone}: {percent_interval(accuracy)}, {cost:.3g} {unit}"
         marks.append(_interval((x, accuracy), y_axis, class_=style, words=words))
         marks.append(label(str(number), (x, y), shift=(8, 4), anchor="start", class_=style))
     tied = [row.accuracy for row in rows if row.tie_set and row.accuracy is not None]
     if len(tied) > 1:
         top, bottom = (100 - y_axis.place(edge([each.value for each in tied])) for edge in (max, min))
-        shade = element("rect", x="0", y=f"{top:.2f}%", width="100%", height=f"{bottom - top:.2f}%", class_="ties")
+        height = bottom - top + 2 * _ROUND_TIES
+        shade = element(
+            "rect", x="0", y=f"{top - _ROUND_TIES:.2f}%", width="100%", height=f"{height:.2f}%", class_="ties"
+        )
         marks.insert(0, shade)
     return _plot(
         marks, (x_axis, y_axis), names=(unit, "leave-one-out accuracy"), ticks=lambda cost: f"{cost:g}",
