@@ -33,5 +33,5 @@ def test_promises(kind: str, check: Callable[[Local], None], found: Callable[[st
 
 
 def test_all_families_run(found: Callable[[str], Local]) -> None:
-    assert len(KINDS) == len(set(KINDS)) == 20
+    assert len(KINDS) == len(set(KINDS)) == 23
     assert sum(found(kind).spec.modality == "text" for kind in KINDS) == len(TEXTS) == 11

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.unit.backbones.tiny_transformers import DECODERS, TEXTS, TOWERS, WORDS, save_text, save_tower
+from tests.unit.backbones.tiny_transformers import DECODERS, TEXTS, TOWERS, TOWERS_OF_MAPS, WORDS, save_text, save_tower
 
 from headstart.backbones.loaders import transformers_images
 from headstart.backbones.preprocess import prepare_image
@@ -57,7 +57,31 @@ def _on_cells(states: torch.Tensor, cells: int = 4) -> torch.Tensor:
     return patches.transpose(1, 2).flatten(1)
 
 
-@pytest.mark.parametrize("kind", TOWERS)
+@pytest.mark.parametrize("kind", TOWERS_OF_MAPS)
+def test_maps_and_what_the_classifier_sees_equal_the_networks_own(kind: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForImageClassification
+
+    folder = save_tower(tmp_path / "a", kind)
+    local = resolve(str(folder), tmp_path)
+    assert local.spec.image is not None
+    names = ("stage2", "stage3")
+    assert [(layer.name, layer.grid) for layer in local.spec.layers] == [*((name, 4) for name in names), ("last", 1)]
+    batch = np.asarray(example(local, 3))
+    pixels = torch.tensor(batch).permute(0, 3, 1, 2).float() / 255.0
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (local.spec.image.mean, local.spec.image.std))
+    network = AutoModelForImageClassification.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        output = network(pixel_values=(pixels - mean) / std, output_hidden_states=True)
+        features = torch.tensor(load(local).forward(batch))
+        last = features[:, -local.spec.layers[-1].width :]
+        shaped = last[:, :, None, None] if kind == "resnet" else last
+        np.testing.assert_allclose(network.classifier(shaped).numpy(), output.logits.numpy(), atol=1e-4)
+    maps = output.get("reshaped_hidden_states") or output.hidden_states
+    cells = [torch.nn.functional.adaptive_avg_pool2d(maps[stage], 4).flatten(1) for stage in (2, 3)]
+    np.testing.assert_allclose(features[:, : -last.shape[1]].numpy(), torch.cat(cells, dim=1).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TOWERS if kind not in TOWERS_OF_MAPS])
 def test_pictures_equal_the_networks_own_forward(kind: str, tmp_path: Path) -> None:
     folder = save_tower(tmp_path / "a", kind)
     local = resolve(str(folder), tmp_path)

@@ -15,20 +15,10 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies, proxy_bypass
 
+from headstart.backbones.hub_files import CONFIG, files_in, index_of_parts, needed, weights_file
 from headstart.backbones.spec import Source
 from headstart.errors import BackboneError, OfflineError
 
-HUB_FILES = (
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "modules.json",
-    "sentence_bert_config.json",
-    "1_Pooling/config.json",
-)
-_REQUIRED = ("config.json", "model.safetensors")
 _PROBE_TIMEOUT_S = 3.0
 
 
@@ -134,7 +124,8 @@ def hub_facts(repository: str, revision: str = "") -> HubFacts:
                 hint="Connect to a network and try again.",
             )
         model = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in model.siblings or () if file.rfilename in HUB_FILES}
+    all_sizes = {file.rfilename: file.size or 0 for file in model.siblings or ()}
+    sizes = {name: all_sizes[name] for name in needed(all_sizes)}
     commit = model.sha or ""
     kept = {name for name in sizes if isinstance(try_to_load_from_cache(repository, name, revision=commit), str)}
     return HubFacts(
@@ -160,23 +151,29 @@ def hub_folder(
 
     Raises:
         OfflineError: If the files are not in the hub's cache and there is no network.
-        BackboneError: If the repository or its revision does not exist, cannot be read, or has no weights as
-            safetensors.
+        BackboneError: If the repository or its revision does not exist, cannot be read, or has no weights for torch.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     offline = hub_is_offline()
     with _hub_errors(repository, revision), progress_on_stderr():
+        names = None
+        if not offline:
+            model = HfApi().model_info(repository, revision=revision or None)
+            names = needed(file.rfilename for file in model.siblings or ())
         folder = Path(
             snapshot_download(
                 repository,
                 revision=revision or None,
-                allow_patterns=list(HUB_FILES),
+                allow_patterns=names,
                 local_files_only=offline,
                 tqdm_class=_counting_bars(on_bytes) if on_bytes else None,
             )
         )
-    missing = [name for name in _REQUIRED if not (folder / name).exists()]
+    there = files_in(folder)
+    weights = weights_file(there)
+    missing = [] if CONFIG in there else [CONFIG]
+    missing += [] if weights else ["model.safetensors"]
     if missing and offline:
         raise OfflineError(
             f"the hub's cache has {repository!r} without {' and '.join(missing)}, and the hub cannot be reached",
@@ -184,9 +181,11 @@ def hub_folder(
         )
     if missing:
         raise BackboneError(
-            f"{repository!r} lacks {' and '.join(missing)}; only weights as safetensors are loaded, never pickles",
+            f"{repository!r} lacks {' and '.join(missing)}"
+            f"{'' if weights else ', and has no pytorch_model.bin in its place'}",
             hint="Load it with transformers, save it with save_pretrained(folder), and name that folder.",
         )
+    index_of_parts(folder / weights, repository)
     return folder, folder.name
 
 
@@ -198,6 +197,7 @@ def _hub_errors(repository: str, revision: str) -> Iterator[None]:
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
+        RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
@@ -221,6 +221,11 @@ def _hub_errors(repository: str, revision: str) -> Iterator[None]:
         raise BackboneError(
             f"the Hugging Face hub gives out {repository!r} only to those who have accepted its licence",
             hint=f"Accept it at https://huggingface.co/{repository}, and log in with `hf auth login`.",
+        ) from error
+    except RepositoryNotFoundError as error:  # the hub says the same of one that is private
+        raise BackboneError(
+            f"the Hugging Face hub has no repository {repository!r}, or shows it only to its members",
+            hint="Check the name; if the repository is private, log in with `hf auth login`.",
         ) from error
     except HfHubHTTPError as error:
         raise BackboneError(

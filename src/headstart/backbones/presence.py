@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from headstart.backbones.catalogue import Entry
+from headstart.backbones.hub_files import weights_file
 from headstart.backbones.pins import file_name
 
 _IMPORTED = re.compile(r"(?P<name>.+)-[0-9a-f]{12}")
@@ -49,7 +50,7 @@ def _in_hub_cache(repository: str) -> bool:
     from huggingface_hub import constants
 
     snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
-    return any(snapshots.glob("*/model.safetensors"))
+    return any(weights_file(file.name for file in folder.iterdir()) for folder in snapshots.glob("*/"))
 
 
 def _torch_cache() -> Path:

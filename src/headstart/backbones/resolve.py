@@ -18,8 +18,9 @@ from headstart._fingerprint import fingerprint, sha256_file
 from headstart._records import from_json, to_json
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.catalogue import catalogue, nearest_names
+from headstart.backbones.hub_files import CONFIG, files_in, weights_file, weights_sha256
 from headstart.backbones.loaders import loader
-from headstart.backbones.locate import HUB_FILES, hub_folder, package_folder
+from headstart.backbones.locate import hub_folder, package_folder
 from headstart.backbones.pins import Pin, check_pin, file_name, read_pin, write_pin
 from headstart.backbones.precision import Precision
 from headstart.backbones.preprocess import RULES
@@ -185,12 +186,13 @@ def renew(
 
 
 def _from_folder(folder: Path, name: str, home: Path) -> Local:
-    if not (folder / "config.json").exists() or not (folder / WEIGHTS).exists():
+    there = files_in(folder)
+    if CONFIG not in there or not weights_file(there):
         raise BackboneError(
-            f"the folder {str(folder)!r} is no backbone: it must hold config.json and {WEIGHTS}",
+            f"the folder {str(folder)!r} is no backbone: it must hold {CONFIG}, and {WEIGHTS} or pytorch_model.bin",
             hint="Save it with model.save_pretrained(folder), or timm.models.save_for_hf(model, folder).",
         )
-    config = (folder / "config.json").read_text(encoding="utf-8", errors="replace")
+    config = (folder / CONFIG).read_text(encoding="utf-8", errors="replace")
     library = "timm" if '"architecture"' in config else "transformers"
     return _describe_and_import(folder, name, Source(origin="folder", location=str(folder)), library, home)
 
@@ -201,12 +203,13 @@ def _describe_and_import(folder: Path, name: str, source: Source, library: str, 
     known = _folder_of(name, fingerprint(hashes), home)
     if _is_complete(known):
         return open_local(known)
-    source = replace(source, file=WEIGHTS, sha256=hashes[WEIGHTS])
+    file = weights_file(hashes)
+    source = replace(source, file=file, sha256=weights_sha256(folder / file, name))
     return _import(loader(library).describe(folder, name, source), folder, known)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {file: sha256_file(folder / file) for file in HUB_FILES if (folder / file).exists()}
+    return {file: sha256_file(folder / file) for file in files_in(folder)}
 
 
 def _from_torch_hub(name: str, home: Path) -> Local:
@@ -311,7 +314,7 @@ def _verify_original(spec: BackboneSpec, weights: Path) -> None:
             f"{spec.source.location!r} is missing",
             hint=again,
         )
-    found = sha256_file(weights)
+    found = weights_sha256(weights, spec.name)
     if found != spec.source.sha256:
         raise BackboneError(
             f"the weights of {spec.name!r} are not the ones of the catalogue: sha256 must be "

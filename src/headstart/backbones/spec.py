@@ -79,11 +79,13 @@ class TextInput:
         pooling: How token vectors become one vector: their mean, the first one, or the last one (decoders, whose last
             token alone has seen the whole text).
         normalised: Whether the pooled last layer is divided by its length.
+        prompt: What is put before every text, such as `query: `; empty for none.
     """
 
     max_tokens: int
     pooling: Pooling = "mean"
     normalised: bool = False
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ from headstart.selection.scores.components import decompose
 Level = Literal["near", "far", "doubtful", "unknown"]
 
 _ENTROPY_FAR, _ENTROPY_DOUBTFUL = 0.55, 0.75
+"""Of the largest entropy, where what is usual is not known."""
+_BEYOND_FAR, _BEYOND_DOUBTFUL = 0.25, 0.5
+"""Of the way from what is usual to the largest entropy."""
 _ALIKE_FAR, _ALIKE_DOUBTFUL = 0.3, 0.5
 """Of the way from what is usual to all items alike."""
 _RANK_ITEMS = 100
@@ -52,17 +55,22 @@ class Reference:
     Attributes:
         alike: The usual mean cosine between two items, below 1.
         features: Of items like those that it was pretrained on, more than five, where there are any.
+        entropy: The usual mean entropy of its source classifier's predictions over the largest possible one, below 1;
+            None where it has none or that is not known.
     """
 
     alike: float
     features: Float[np.ndarray, "references width"] | None = None
+    entropy: float | None = None
 
 
 REFERENCES: Mapping[str, Reference] = MappingProxyType(
     {
         # The mean of news, film reviews and short English messages; of clothes and photographs.
         "all_minilm_l6_v2": Reference(0.13),
-        "efficientnet_lite0": Reference(0.30),
+        "efficientnet_lite0": Reference(0.30, entropy=0.42),
+        "efficientnet_lite1": Reference(0.31, entropy=0.59),
+        "efficientnet_lite2": Reference(0.34, entropy=0.56),
     }
 )
 """What was measured of backbones, by name."""
@@ -178,7 +186,10 @@ def _judge(
             f"its own classifier is as unsure of an item as between {n_sources**entropy:,.0f} of its {n_sources:,} "
             f"classes, {entropy:.0%} of the largest entropy"
         )
-        return _level(entropy, _ENTROPY_FAR, _ENTROPY_DOUBTFUL), number
+        if reference is None or reference.entropy is None:
+            return _level(entropy, _ENTROPY_FAR, _ENTROPY_DOUBTFUL), number
+        beyond = (entropy - reference.entropy) / (1 - reference.entropy)
+        return _level(beyond, _BEYOND_FAR, _BEYOND_DOUBTFUL), f"{number}, where {reference.entropy:.0%} is usual"
     if reference is None:
         number = f"it has no classifier of its own, and what is usual beside {alike:.2f} alike is not known"
         return "unknown", number

@@ -26,7 +26,9 @@ class FakeHub:
         address: Its URL.
         repositories: By name: folders by revision; `main` is the newest.
         licence: On every model card.
-        gated: Repositories that ask for their licence to be accepted.
+        gated: Repositories that ask for their licence to be accepted, and the status with which they refuse a file:
+            401 to those who have not logged in, 403 to the others.
+        private: Repositories that strangers are not shown.
         fetched: Files that were sent.
         asked: Requests of any kind.
     """
@@ -34,7 +36,8 @@ class FakeHub:
     address: str
     repositories: dict[str, dict[str, Path]] = field(default_factory=dict)
     licence: str = "apache-2.0"
-    gated: set[str] = field(default_factory=set)
+    gated: dict[str, int] = field(default_factory=dict)
+    private: set[str] = field(default_factory=set)
     fetched: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -72,8 +75,11 @@ class _Handler(BaseHTTPRequestHandler):
         if match is None or repository not in self.hub.repositories:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
             return
-        if repository in self.hub.gated:
-            self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
+        if repository in self.hub.private:
+            self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+            return
+        if repository in self.hub.gated and match.re is _FILE:
+            self._send(self.hub.gated[repository], b"{}", {"X-Error-Code": "GatedRepo"})
             return
         commit = self.hub.commit_of(repository, match["revision"] or "main")
         if commit is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ def snapshot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """Stands in for the hub: what is asked for, and what comes of it."""
     import huggingface_hub
 
-    hub: dict[str, Any] = {"answer": tmp_path / "c0ffee", "asked": None}
+    files = ["README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5"]
+    hub: dict[str, Any] = {"answer": tmp_path / "c0ffee", "asked": None, "files": files}
 
     def download(repository: str, **options: Any) -> str:
         hub["asked"] = (repository, options)
@@ -28,7 +30,11 @@ def snapshot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         print("a downloader that is talkative")
         return str(hub["answer"])
 
+    def about(_: Any, repository: str, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in hub["files"]])
+
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", about)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     return hub
 
@@ -63,15 +69,16 @@ def test_a_complete_snapshot_is_taken_with_its_commit(snapshot: dict[str, Any], 
     repository, options = snapshot["asked"]
     assert repository == "timm/x.y"
     assert options["local_files_only"] is False
-    assert "pytorch_model.bin" not in options["allow_patterns"]
+    assert options["allow_patterns"] == ["config.json", "model.safetensors"]
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("online")
-def test_weights_as_pickles_are_refused(snapshot: dict[str, Any]) -> None:
+def test_weights_of_other_libraries_are_refused(snapshot: dict[str, Any]) -> None:
     snapshot["answer"].mkdir()
-    (snapshot["answer"] / "config.json").touch()
-    with pytest.raises(BackboneError, match=r"'a/b' lacks model.safetensors; only weights as safetensors are loaded"):
+    for name in ("config.json", "tf_model.h5"):
+        (snapshot["answer"] / name).touch()
+    with pytest.raises(BackboneError, match=r"'a/b' lacks model.safetensors, and has no pytorch_model.bin in its"):
         locate.hub_folder("a/b")
 
 

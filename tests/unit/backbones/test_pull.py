@@ -175,22 +175,35 @@ def test_a_revision_that_does_not_exist_says_so(hub: FakeHub, tmp_path: Path, fe
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize("fetch", [pull, resolve])
 def test_a_repository_that_does_not_exist_says_so(tmp_path: Path, fetch: type[pull]) -> None:
-    with pytest.raises(BackboneError, match=r"does not give out 'some/body' \(RepositoryNotFoundError\)"):
+    with pytest.raises(BackboneError, match="has no repository 'some/body', or shows it only to its members"):
         fetch("hf/some/body", tmp_path)
 
 
-def test_a_licence_that_must_be_accepted_says_where(hub: FakeHub, tmp_path: Path) -> None:
-    hub.gated.add(NAME)
+@pytest.mark.parametrize("fetch", [pull, resolve])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_licence_that_must_be_accepted_says_where(
+    hub: FakeHub, tmp_path: Path, status: int, fetch: type[pull]
+) -> None:
+    hub.gated[NAME] = status
     with pytest.raises(BackboneError, match="only to those who have accepted its licence") as caught:
-        pull(NAME, tmp_path)
+        fetch(NAME, tmp_path)
     assert f"https://huggingface.co/{NAME}" in caught.value.hint
+    assert hub.fetched == []
 
 
-def test_a_repository_without_safetensors_says_what_to_do(hub: FakeHub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fetch", [pull, resolve])
+def test_a_private_repository_says_how_to_log_in(hub: FakeHub, tmp_path: Path, fetch: type[pull]) -> None:
+    hub.private.add(NAME)
+    with pytest.raises(BackboneError, match=f"has no repository '{NAME}', or shows it only to its members") as caught:
+        fetch(NAME, tmp_path)
+    assert "hf auth login" in caught.value.hint
+
+
+def test_a_repository_without_weights_says_what_to_do(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "config.json").write_text("{}")
     hub.publish(NAME, tmp_path / "second")
-    with pytest.raises(BackboneError, match=r"lacks model.safetensors; only weights as safetensors are loaded"):
+    with pytest.raises(BackboneError, match="lacks model.safetensors, and has no pytorch_model.bin in its"):
         pull(NAME, tmp_path)
     assert not (tmp_path / "pins").exists()
 

@@ -92,18 +92,29 @@ def test_no_readable_preprocessing_is_one_sentence(text: str | None, tmp_path: P
 
 
 def test_networks_without_a_token_for_each_patch_are_refused(tmp_path: Path) -> None:
-    from transformers import ResNetConfig, ResNetModel, ViTMAEConfig, ViTMAEModel
+    """Masked autoencoders leave patches out, and YOLOS has tokens of its own behind them."""
+    from transformers import ViTMAEConfig, ViTMAEModel, YolosConfig, YolosModel
 
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     networks = {
-        "resnet": ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1])),
         "vit_mae": ViTMAEModel(ViTMAEConfig(**sizes, image_size=32, patch_size=8)),
+        "yolos": YolosModel(YolosConfig(**sizes, image_size=[32, 32], patch_size=8, num_detection_tokens=10)),
     }
     for kind, network in networks.items():
         folder = save_tower(tmp_path / kind, "vit")
         network.save_pretrained(folder)
         with pytest.raises(BackboneError, match=f"of 'local/{kind}' .{kind}. does not turn a picture into one vector"):
             resolve(str(folder), tmp_path)
+
+
+@pytest.mark.parametrize("side", [64, 384])
+def test_pictures_for_convnext_are_cropped_only_where_they_are_small(side: int, tmp_path: Path) -> None:
+    folder = save_tower(tmp_path / "a", "convnext")
+    rewrite(folder / "preprocessor_config.json", size={"shortest_edge": side})
+    image = resolve(str(folder), tmp_path).spec.image
+    assert image is not None
+    expected = (64, 73, "center-down") if side == 64 else (384, 384, "squash")
+    assert (image.size_px, int(image.size_px / image.crop), image.crop_mode) == expected
 
 
 def test_a_picture_of_another_size_than_the_network_takes_is_refused(tmp_path: Path) -> None:
@@ -118,8 +129,11 @@ def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["vit.layernorm.weight"]
     weights["vit.layernorm.bias"] = weights["vit.layernorm.bias"][:-1].clone()
+    weights["vit.layernorm.scale"] = weights["vit.layernorm.bias"].clone()
     save_file(weights, folder / "model.safetensors")
-    expected = r"missing \['layernorm.weight'\], of another shape \['layernorm.bias'\]"
+    # What belongs to the task's head is left out, and named here too.
+    expected = "missing layernorm.weight, unexpected classifier.bias, classifier.weight, layernorm.scale, "
+    expected += "of another shape layernorm.bias"
     with pytest.raises(BackboneError, match=f"the weights of 'local/a' do not fit 'vit': {expected}"):
         resolve(str(folder), tmp_path)
 

@@ -46,6 +46,8 @@ def _towers() -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
     text = {**_SIZES, "vocab_size": 18, "bos_token_id": 1, "eos_token_id": 2}
     plain = {key: value for key, value in _TOWER.items() if key != "initializer_range"}
     square = {"height": 32, "width": 32}
+    swin = {"embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 2, 2], "initializer_range": 0.3}
+    stages = {"hidden_sizes": [8, 12, 16], "depths": [1, 1, 1], "num_stages": 3, "initializer_range": 0.3}
     cut = {"size": {"shortest_edge": 36}, "crop_size": square}
     return {
         "clip": (
@@ -81,14 +83,28 @@ def _towers() -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
             lambda: t.BeitForImageClassification(t.BeitConfig(**_TOWER, use_relative_position_bias=True)),
             lambda: t.BeitImageProcessor(size=square),
         ),
+        "swin": (
+            lambda: t.SwinForImageClassification(t.SwinConfig(**swin, image_size=64, patch_size=4, window_size=4)),
+            lambda: t.ViTImageProcessor(size={"height": 64, "width": 64}),
+        ),
+        "convnext": (
+            lambda: t.ConvNextForImageClassification(t.ConvNextConfig(**stages, layer_scale_init_value=1.0)),
+            lambda: t.ConvNextImageProcessor(size={"shortest_edge": 64}, crop_pct=0.875),
+        ),
+        "resnet": (
+            lambda: t.ResNetForImageClassification(t.ResNetConfig(**stages, embedding_size=8)),
+            lambda: t.ConvNextImageProcessor(size={"shortest_edge": 64}, crop_pct=0.95),
+        ),
     }
 
 
 TEXTS = ("bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", "xlm-roberta", "mpnet") + (
     DECODERS := ("gpt2", "llama", "qwen3")
 )
+TOWERS_OF_MAPS = ("swin", "convnext", "resnet")
 TOWERS = (
     *("clip", "siglip", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit", "vit_with_pooler", "deit", "beit"),
+    *TOWERS_OF_MAPS,
 )
 
 

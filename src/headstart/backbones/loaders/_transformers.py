@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, AutoModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+)
 from transformers.utils import logging
 
+from headstart._optional import import_extra
+from headstart.backbones.hub_files import TOKENIZER, VOCABULARIES
 from headstart.backbones.loaders._cost import counted
-from headstart.backbones.loaders._weights import read_weights
+from headstart.backbones.loaders._weights import read_weights, shortened, weights_names
 from headstart.errors import BackboneError
 
 WEIGHTS = "model.safetensors"
@@ -53,12 +61,12 @@ def is_decoder(config: Any) -> bool:
     return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
 
 
-def tried(config: Any, folder: Path, name: str, run: Callable[[Any], Result]) -> tuple[Result, int, float]:
+def tried(config: Any, weights: Path, name: str, run: Callable[[Any], Result]) -> tuple[Result, int, float]:
     """What a network without weights returns for one item, and what it costs.
 
     Args:
         config: From `read_config`.
-        folder: Holds the weights, of which only the names are read.
+        weights: Their file, of which only the names are read.
         name: What the backbone is called, for the message.
         run: Makes the item on the network's device and sends it through.
 
@@ -69,13 +77,7 @@ def tried(config: Any, folder: Path, name: str, run: Callable[[Any], Result]) ->
     Raises:
         BackboneError: If the weights cannot be read, or the network takes or gives something else than `run` expects.
     """
-    try:
-        with safe_open(folder / WEIGHTS, framework="pt") as weights:
-            has_pooler = any(f".{_POOLER}" in f".{tensor}" for tensor in weights.keys())  # noqa: SIM118 - no dict
-    except (OSError, SafetensorError) as error:
-        raise BackboneError(
-            f"the weights of {name!r} are no readable safetensors file: {error}", hint="Fetch or save them again."
-        ) from error
+    has_pooler = any(f".{_POOLER}" in f".{tensor}" for tensor in weights_names(weights, name))
 
     def run_on(device: str) -> tuple[Result, int, float]:
         # The pass itself is not under torch.device: BEiT keeps positions that it makes for all later networks.
@@ -108,7 +110,7 @@ def save_part(config: Any, source_file: Path, folder: Path, name: str) -> None:
 
     Args:
         config: From `read_config`.
-        source_file: The complete weights, task heads and other towers included.
+        source_file: The complete weights, task heads and other towers included; as for `read_weights`.
         folder: Where.
         name: What the backbone is called, for the message.
 
@@ -158,6 +160,35 @@ def image_processor(folder: Path, name: str) -> Any:
         ) from error
 
 
+def converted_tokenizer(folder: Path, name: str) -> str:
+    """The content of a `tokenizer.json`, made by transformers from a vocabulary in an older layout.
+
+    Args:
+        folder: Holds one of `hub_files.VOCABULARIES`, what belongs to it, and `config.json`.
+        name: What the backbone is called, for the message.
+
+    Raises:
+        BackboneError: If transformers cannot make one, or needs a package that is not installed.
+    """
+    if any((folder / file).exists() for file in VOCABULARIES if file.endswith(".model")):
+        for module in ("sentencepiece", "google.protobuf"):
+            import_extra(module, extra="sentencepiece", purpose=f"the vocabulary of {name!r}")
+    try:
+        with _quietly(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # Where the file that its class looks for is not there, it is made without any words.
+        if any((folder / file).exists() for file in tokenizer.vocab_files_names.values()):
+            return str(tokenizer.backend_tokenizer.to_str())
+        reason = f"{type(tokenizer).__name__} needs {' and '.join(tokenizer.vocab_files_names.values())}"
+    except Exception as error:  # noqa: BLE001 - the library's converters, some in Rust, raise all kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+    raise BackboneError(
+        f"transformers cannot make a {TOKENIZER} of the vocabulary of {name!r}: {reason}",
+        hint="Save one where the tokenizer can be loaded: AutoTokenizer.from_pretrained(…).save_pretrained(folder).",
+    )
+
+
 def _filled(config: Any, weights: dict[str, torch.Tensor], name: str, *, dtype: torch.dtype) -> Any:
     """A network with its weights; the library knows prefixes, older names, and what belongs to other parts."""
     with torch.device("meta"):
@@ -171,9 +202,9 @@ def _filled(config: Any, weights: dict[str, torch.Tensor], name: str, *, dtype: 
     misshapen = sorted(key for key, *_ in report["mismatched_keys"])
     if missing or misshapen:
         raise BackboneError(
-            f"the weights of {name!r} do not fit {config.model_type!r}: missing {missing[:5] or 'none'}, "
-            f"of another shape {misshapen[:5] or 'none'}",
-            hint="Check that config.json and model.safetensors belong together.",
+            f"the weights of {name!r} do not fit {config.model_type!r}: missing {shortened(missing)}, "
+            f"unexpected {shortened(sorted(report['unexpected_keys']))}, of another shape {shortened(misshapen)}",
+            hint="Check that config.json and the weights belong together.",
         )
     if report["missing_keys"]:
         _drop_pooler(network)
@@ -181,7 +212,9 @@ def _filled(config: Any, weights: dict[str, torch.Tensor], name: str, *, dtype: 
 
 
 def _drop_pooler(network: Any) -> None:
-    if getattr(network, "pooler", None) is not None:
+    # One that only averages, as of Swin and ResNet, has no weights that could be missing.
+    pooler = getattr(network, "pooler", None)
+    if pooler is not None and any(True for _ in pooler.parameters()):
         network.pooler = None
 
 

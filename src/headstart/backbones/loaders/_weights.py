@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import warnings
+import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from headstart.backbones.hub_files import index_of_parts
 from headstart.errors import BackboneError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -21,17 +24,61 @@ _SHOWN = 5
 
 
 def read_weights(file: Path, name: str) -> dict[str, Any]:
-    """The tensors of a safetensors file by name.
+    """The tensors of a file by name.
 
     Args:
-        file: The file.
+        file: Safetensors, a pickle that holds nothing but tensors by name, or the index of several of either kind.
         name: What the backbone is called, for the message.
 
     Raises:
-        BackboneError: If it cannot be read or is damaged.
+        BackboneError: If it cannot be read, is damaged, holds anything but tensors, or the parts are not as the index
+            says.
     """
+    parts = index_of_parts(file, name)
+    if not parts:
+        return _tensors(file, name)
+    found: dict[str, Any] = {}
+    where: dict[str, str] = {}
+    for part in sorted(set(parts.values())):
+        tensors = _tensors(file.parent / part, name)
+        found |= tensors
+        where |= dict.fromkeys(tensors, part)
+    wrong = sorted(tensor for tensor in parts.keys() | where.keys() if parts.get(tensor) != where.get(tensor))
+    if wrong:
+        raise BackboneError(
+            f"the parts of the weights of {name!r} do not hold what {file.name!r} says: {shortened(wrong)}",
+            hint="Fetch or save them again.",
+        )
+    return found
+
+
+def weights_names(file: Path, name: str) -> list[str]:
+    """The names of the tensors of a file, without reading them where that can be.
+
+    Args:
+        file: As for `read_weights`.
+        name: What the backbone is called, for the message.
+
+    Raises:
+        BackboneError: If it cannot be read, is damaged, or holds anything but tensors.
+    """
+    if file.suffix != ".safetensors":
+        return list(index_of_parts(file, name) or _tensors(file, name))
+    with _readable_safetensors(name), safe_open(file, framework="pt") as weights:
+        return list(weights.keys())
+
+
+def _tensors(file: Path, name: str) -> dict[str, Any]:
+    if file.suffix == ".safetensors":
+        with _readable_safetensors(name):
+            return dict(load_file(file))
+    return _only_tensors(_unpickled(file, name), name)
+
+
+@contextlib.contextmanager
+def _readable_safetensors(name: str) -> Iterator[None]:
     try:
-        return dict(load_file(file))
+        yield
     except (OSError, SafetensorError) as error:
         raise BackboneError(
             f"the weights of {name!r} are no readable safetensors file: {error}", hint="Fetch or save them again."
@@ -39,26 +86,33 @@ def read_weights(file: Path, name: str) -> dict[str, Any]:
 
 
 def read_checkpoint(file: Path, name: str) -> dict[str, Any]:
-    """The tensors of a safetensors file, or of a pickled one that holds nothing but tensors and plain values.
+    """The tensors of a checkpoint that somebody trained: as `read_weights`, without the usual wrappings.
 
-    The usual wrappings are taken off: `{"state_dict": …}`, and the prefix that DataParallel, torch.compile or Lightning
-    puts before every name.
+    Those are `{"state_dict": …}`, and the prefix that DataParallel, torch.compile or Lightning puts before every name.
 
     Args:
-        file: The file.
+        file: As for `read_weights`.
         name: What the backbone is called, for the message.
 
     Raises:
-        BackboneError: If it cannot be read, is damaged, or holds anything but tensors.
+        BackboneError: As `read_weights`.
     """
-    if file.suffix == ".safetensors":
+    if file.suffix in {".safetensors", ".json"}:
         return _without_prefix(read_weights(file, name))
+    given = _unpickled(file, name)
+    for wrapper in _WRAPPERS:
+        if isinstance(given, dict) and isinstance(given.get(wrapper), dict):
+            given = given[wrapper]
+    return _without_prefix(_only_tensors(given, name))
+
+
+def _unpickled(file: Path, name: str) -> Any:
     try:
         # weights_only builds tensors and plain containers, and refuses whatever would run code. It warns of pickles
-        # that torch did not write; what comes of them is said below.
+        # that torch did not write; what comes of them is said below. Files from before torch 1.6 cannot be mapped.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            given = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         raise BackboneError(
             f"the checkpoint of {name!r} is a pickle that holds more than plain tensors, and such files can run code",
@@ -69,16 +123,16 @@ def read_checkpoint(file: Path, name: str) -> dict[str, Any]:
             f"the checkpoint of {name!r} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}",
             hint="Fetch or save it again.",
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(given, dict) and isinstance(given.get(wrapper), dict):
-            given = given[wrapper]
+
+
+def _only_tensors(given: Any, name: str) -> dict[str, Any]:
     if not isinstance(given, dict) or not given or not all(isinstance(each, torch.Tensor) for each in given.values()):
         raise BackboneError(
             f"the checkpoint of {name!r} must hold tensors by name, alone or under {', '.join(_WRAPPERS)}, "
             "but it holds something else",
             hint="Save model.state_dict(), best with safetensors.torch.save_file.",
         )
-    return _without_prefix(given)
+    return given
 
 
 def _without_prefix(given: dict[str, Any]) -> dict[str, Any]:
@@ -112,13 +166,14 @@ def load_strictly(network: Any, given: Mapping[str, Any], *, name: str, architec
     unexpected = [each for each in given if each in result.unexpected_keys]
     if missing or unexpected or misshapen:
         raise BackboneError(
-            f"the weights of {name!r} do not fit {architecture!r}: missing {_shortened(missing)}, "
-            f"unexpected {_shortened(unexpected)}, of another shape {_shortened(misshapen)}",
+            f"the weights of {name!r} do not fit {architecture!r}: missing {shortened(missing)}, "
+            f"unexpected {shortened(unexpected)}, of another shape {shortened(misshapen)}",
             hint="Check that the architecture is the one that the weights were trained with.",
         )
 
 
-def _shortened(names: Iterable[str]) -> str:
+def shortened(names: Iterable[str]) -> str:
+    """The first names of a list that may be long, and how many there are beside."""
     listed = list(names)
     if not listed:
         return "none"

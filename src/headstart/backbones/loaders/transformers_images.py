@@ -1,4 +1,4 @@
-"""Runs image towers of patch tokens (CLIP, SigLIP, DINO, ViT, BEiT) through transformers."""
+"""Runs image towers of patch tokens (CLIP, SigLIP, DINO, ViT, BEiT) and of maps (Swin, ResNet) through transformers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from headstart.backbones.spec import BackboneSpec, CropMode, ImageInput, Interpo
 from headstart.errors import BackboneError
 
 _INTERPOLATIONS: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's
+_KEPT_STAGES = 2
+_MAX_CLASS_TOKENS = 2  # DeiT has one more for what its teacher says
+_CONVNEXT_WHOLE_PX = 384  # from this size on, its preprocessing squashes rather than crops
 _ROUNDING = 3.0 / 255.0  # the library resizes tensors, we resize pictures of bytes
 
 
 class ImageTower:
-    """A tower of patch tokens; keeps a block at three quarters of the depth, the last patches, and the pooled output.
+    """Keeps two places of the network on a coarse grid, and the pooled output.
 
-    Patches are averaged on a coarse grid. The pooled output is what the pretraining's head sees: the class token, or
-    what a pooling of its own makes of the tokens.
+    Of patch tokens these are a block at three quarters of the depth and the last patches, of maps the last two. The
+    pooled output is what the pretraining's head sees: the class token, or what a pooling of its own makes of the rest.
     """
 
     def __init__(self, spec: BackboneSpec, network: Any, device: str, precision: Precision) -> None:
@@ -49,27 +52,34 @@ class ImageTower:
 
 
 def _outputs(network: Any, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What can be kept, by name: a middle block and the patches as maps, `last` as one vector an item.
+    """What can be kept, by name: two places in the network as maps, `last` as one vector an item.
 
     Raises:
-        ValueError: If the tokens are not one for each patch, with others before them.
+        ValueError: If there are neither maps nor one token for each patch, with no more than the usual before them.
     """
     output = network(pixel_values=pictures, output_hidden_states=True)
+    # Swin has its maps beside their tokens.
+    states = output.get("reshaped_hidden_states") or output.hidden_states
+    pooled = output.get("pooler_output")
+    if states[-1].ndim == 4:
+        pooled = states[-1].mean(dim=(2, 3)) if pooled is None else pooled.flatten(1)
+        return {f"stage{row}": states[row] for row in range(len(states))[-_KEPT_STAGES:]} | {"last": pooled}
     tokens, patch = output.last_hidden_state, network.config.patch_size
     side = pictures.shape[-1] // (patch if isinstance(patch, int) else patch[0])
-    n_before = tokens.shape[1] - side**2  # the class token, and registers
-    if tokens.ndim != 3 or n_before < 0:
+    n_before = tokens.shape[1] - side**2
+    # YOLOS has others behind the patches, and masked autoencoders have fewer than there are patches.
+    n_usual = _MAX_CLASS_TOKENS + (getattr(network.config, "num_register_tokens", None) or 0)
+    if tokens.ndim != 3 or not 0 <= n_before <= n_usual:
         raise ValueError(f"{tuple(tokens.shape)} are not the tokens of {side} × {side} patches")
-    depth = len(output.hidden_states) - 1
+    depth = len(states) - 1
     middle = max(1, 3 * depth // 4)
 
     def as_maps(states: torch.Tensor) -> torch.Tensor:
         return states[:, n_before:].transpose(1, 2).reshape(len(states), -1, side, side)
 
-    pooled = output.get("pooler_output")
     if pooled is None:
         pooled = tokens[:, 0] if n_before else tokens.mean(dim=1)
-    return {f"block{middle}": as_maps(output.hidden_states[middle]), "patches": as_maps(tokens), "last": pooled}
+    return {f"block{middle}": as_maps(states[middle]), "patches": as_maps(tokens), "last": pooled}
 
 
 def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
@@ -77,13 +87,16 @@ def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
 
     Raises:
         BackboneError: If it does not say how pictures are prepared, they are prepared in a way that cannot be followed,
-            or the network is no tower of patch tokens.
+            or the network is no tower of patch tokens or maps.
     """
     config = read_config(folder, name)
     image = _image_input(image_processor(folder, name), name)
     size = image.size_px
     outputs, n_params, gflops = tried(
-        config, folder, name, lambda network: _outputs(network, torch.zeros(1, 3, size, size, device=network.device))
+        config,
+        folder / source.file,
+        name,
+        lambda network: _outputs(network, torch.zeros(1, 3, size, size, device=network.device)),
     )
     return BackboneSpec(
         name=name,
@@ -126,6 +139,10 @@ def _in_our_words(processor: Any) -> ImageInput | None:
     crop_mode: CropMode = "center-down" if "shortest_edge" in size else "squash"
     resized = size.get("shortest_edge") or size.get("height")
     side = cropped.get("height") or (resized if crop_mode == "squash" else None)
+    if not cropped and getattr(processor, "crop_pct", None) and resized:  # of ConvNeXt, also used by ResNet
+        side = resized
+        is_cropped = side < _CONVNEXT_WHOLE_PX
+        crop_mode, resized = ("center-down", int(side / processor.crop_pct)) if is_cropped else ("squash", side)
     interpolation = _INTERPOLATIONS.get(int(processor.resample))
     if not side or not resized or side > resized or interpolation is None:
         return None

@@ -13,13 +13,21 @@ from jaxtyping import Float32
 from tokenizers import Tokenizer
 
 from headstart.backbones.backbone import Batch
-from headstart.backbones.loaders._transformers import is_decoder, open_part, read_config, save_part, tried
+from headstart.backbones.hub_files import PROMPTS, TOKENIZER, VOCABULARIES
+from headstart.backbones.loaders._transformers import (
+    converted_tokenizer,
+    is_decoder,
+    open_part,
+    read_config,
+    save_part,
+    tried,
+)
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Layer, Pooling, Source, TextInput
 from headstart.errors import BackboneError
 
-_TOKENIZER = "tokenizer.json"
 _DEFAULT_MAX_TOKENS = 512
+_PROMPT_NAMES = ("classification", "query")  # the best first; E5, for one, has both kinds of text begin with "query: "
 
 
 class TransformersBackbone:
@@ -49,7 +57,8 @@ class TransformersBackbone:
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:
         """The features of a batch of texts; half a surrogate pair, which is no character, reads as `?`."""
-        encodings = self._tokenizer.encode_batch([str(text).encode("utf-8", "replace").decode() for text in batch])
+        texts = (str(text).encode("utf-8", "replace").decode() for text in batch)
+        encodings = self._tokenizer.encode_batch([self._text.prompt + text for text in texts])
         rows = [torch.tensor(encoding.ids or [self._nothing]) for encoding in encodings]
         # On the right, where no token of a decoder sees it, whatever the tokenizer was saved with.
         tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self._padding).to(self._device)
@@ -89,9 +98,9 @@ def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
         BackboneError: If there is no tokenizer, transformers does not know the architecture, or it is neither encoder
             nor decoder.
     """
-    if not (folder / _TOKENIZER).exists():
+    if not any((folder / file).exists() for file in (TOKENIZER, *VOCABULARIES)):
         raise BackboneError(
-            f"{name!r} has no tokenizer.json, which text backbones need",
+            f"{name!r} has no {TOKENIZER}, which text backbones need, and no vocabulary to make one of",
             hint="Save it with AutoTokenizer.from_pretrained(…).save_pretrained(folder).",
         )
     config = read_config(folder, name)
@@ -102,7 +111,7 @@ def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
         tokens = torch.full((1, max_tokens), int(_token(config, "pad_token_id") == 0), device=network.device)
         return max_tokens, int(network(input_ids=tokens).last_hidden_state.shape[-1])
 
-    (max_tokens, width), n_params, gflops = tried(config, folder, name, run)
+    (max_tokens, width), n_params, gflops = tried(config, folder / source.file, name, run)
     return BackboneSpec(
         name=name,
         modality="text",
@@ -111,7 +120,7 @@ def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
         source=source,
         n_params=n_params,
         gflops=gflops,
-        text=TextInput(max_tokens, _pooling(folder, config), _normalised(folder)),
+        text=TextInput(max_tokens, _pooling(folder, config), _normalised(folder), _prompt(folder)),
         layers=(Layer("layer_mean", width), Layer("last", width)),
     )
 
@@ -136,6 +145,13 @@ def _normalised(folder: Path) -> bool:
     return kinds[1:3] == ["Pooling", "Normalize"]
 
 
+def _prompt(folder: Path) -> str:
+    """What sentence-transformers puts before a text that is to be classified, as the repository declares it."""
+    declared = _read_json(folder / PROMPTS).get("prompts") or {}
+    prompts = {str(name).lower(): str(prompt) for name, prompt in declared.items()}
+    return next((prompts[name] for name in _PROMPT_NAMES if prompts.get(name)), "")
+
+
 def _positions(network: Any) -> int:
     """How many tokens have a position; RoBERTa and its kin count theirs from behind the padding's."""
     positions = int(getattr(network.config, "max_position_embeddings", None) or _DEFAULT_MAX_TOKENS)
@@ -151,10 +167,13 @@ def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> Non
     """Write tokenizer, configuration and the weights without the task's head.
 
     Raises:
-        BackboneError: If the weights do not fit the architecture.
+        BackboneError: If the weights do not fit the architecture, or there is no tokenizer and none can be made.
     """
     origin = (source_folder / spec.source.file).parent
-    shutil.copyfile(origin / _TOKENIZER, folder / _TOKENIZER)
+    if (origin / TOKENIZER).exists():
+        shutil.copyfile(origin / TOKENIZER, folder / TOKENIZER)
+    else:
+        (folder / TOKENIZER).write_text(converted_tokenizer(origin, spec.name), encoding="utf-8")
     save_part(read_config(origin, spec.name), source_folder / spec.source.file, folder, spec.name)
 
 
@@ -164,7 +183,7 @@ def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) ->
     Raises:
         BackboneError: If the weights do not fit the architecture.
     """
-    tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.enable_truncation(max_length=spec.text.max_tokens if spec.text else _DEFAULT_MAX_TOKENS)
     tokenizer.no_padding()
     return TransformersBackbone(spec, open_part(folder, spec.name), tokenizer, device, precision)
