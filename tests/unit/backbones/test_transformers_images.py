@@ -132,7 +132,7 @@ def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
     weights["vit.layernorm.scale"] = weights["vit.layernorm.bias"].clone()
     save_file(weights, folder / "model.safetensors")
     # What belongs to the task's head is left out, and named here too.
-    expected = "missing layernorm.weight, unexpected classifier.bias, classifier.weight, layernorm.scale, "
+    expected = "missing layernorm.weight, unexpected classifier.bias, classifier.weight, vit.layernorm.scale, "
     expected += "of another shape layernorm.bias"
     with pytest.raises(BackboneError, match=f"the weights of 'local/a' do not fit 'vit': {expected}"):
         resolve(str(folder), tmp_path)
