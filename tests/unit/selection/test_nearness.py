@@ -156,3 +156,26 @@ def test_nearness_refuses(arguments, error, message):
     given = {"features": around(1.0)} | arguments
     with pytest.raises(error, match=message):
         nearness(given.pop("features"), **given)
+
+
+@pytest.mark.parametrize(
+    ("usual", "level", "words"),
+    [
+        (0.2, "doubtful", r"65% of the largest entropy, where 20% is usual"),
+        (0.5, "far", r"where 50% is usual; earlier layers"),
+        (0.6, "near", r"where 60% is usual\.$"),
+        (None, "far", r"65% of the largest entropy; earlier layers"),
+    ],
+)
+def test_the_entropy_is_seen_from_what_is_usual_for_the_backbone(usual, level, words):
+    found = nearness(around(0.0), logits=sure(0.45, 80, 1000), reference=Reference(0.1, entropy=usual))
+    assert found.entropy_share == pytest.approx(0.65, abs=0.005)
+    assert (found.level, bool(found.warning)) == (level, level == "doubtful")
+    assert re.search(words, found.sentence)
+
+
+def test_a_set_that_is_usual_is_near_to_every_starter_with_a_reference():
+    for reference in REFERENCES.values():
+        if reference.entropy is not None:
+            assert module._judge(reference.alike, reference.entropy, 1000, reference)[0] == "near"
+            assert module._judge(reference.alike, 0.99, 1000, reference)[0] == "doubtful"
