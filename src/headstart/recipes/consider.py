@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,8 @@ def _at_hand(
         missing = [each for each in suited if each.name not in here]
         wanted = _most_promising(_affordable(missing, len(dataset), clock.left_s), _MOST_FETCHED)
         if wanted and not hub_is_offline():
-            fetched, missed = _had(wanted, lambda name: pull(name, home, progress=progress))
+            limit_s = _SHARE_FOR_FETCHED * clock.left_s
+            fetched, missed = _had(wanted, lambda name: _in_time(lambda: pull(name, home, progress=progress), limit_s))
             found, lost = found + fetched, lost + missed
     return found, lost
 
@@ -128,6 +130,32 @@ def _had(wanted: Iterable[Entry], get: Callable[[str], Local]) -> tuple[list[Loc
         except BackboneError as error:
             lost.append(LeftOut(each.name, str(error)))
     return found, lost
+
+
+def _in_time(fetch: Callable[[], Local], limit_s: float) -> Local:
+    """What is fetched, unless the network is slower than it may be; what has come stays for the next time.
+
+    Raises:
+        BackboneError: If it cannot be fetched, or not in time.
+    """
+    done: list[Local | BackboneError] = []
+
+    def run() -> None:
+        try:
+            done.append(fetch())
+        except BackboneError as error:
+            done.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if not done:
+        raise BackboneError(
+            f"it was not fetched within {limit_s:.0f} s", hint="Fetch it ahead: headstart backbones pull."
+        )
+    if isinstance(done[0], BackboneError):
+        raise done[0]
+    return done[0]
 
 
 def _most_promising(backbones: Iterable[Entry], n_most: int) -> list[Entry]:
