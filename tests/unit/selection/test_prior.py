@@ -78,6 +78,12 @@ def test_well_known_orders_hold() -> None:
     assert value("efficientnet_lite0") < value("efficientnet_lite1") < value("efficientnet_lite2")
     assert value("hf/distilbert/distilbert-base-uncased") < value("hf/google-bert/bert-base-uncased")
     assert value("hf/google-bert/bert-base-uncased") < value("hf/FacebookAI/roberta-base")
+    clip = [name for name in entries() if "clip" in name]
+    assert len(clip) >= 5
+    assert all(value(name) > value("timm/resnet50.tv_in1k") for name in clip)
+    assert value("timm/vit_small_patch16_dinov3.lvd1689m") > value("timm/vit_small_patch14_dinov2.lvd142m")
+    assert value("timm/vit_base_patch16_224.mae") < value("timm/vit_base_patch16_224.dino")  # frozen, as first used
+    assert value("hf/sentence-transformers/LaBSE") > value("hf/google-bert/bert-base-multilingual-cased")
 
 
 def test_half_the_weight_is_on_the_prior_and_half_on_the_mean_rank_of_the_scores() -> None:
