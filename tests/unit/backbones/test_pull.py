@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.backbones.fake_hub import FakeHub, serve_hub
+from tests.unit.backbones.fake_hub import FakeHub
 from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart.backbones import locate
@@ -45,20 +45,9 @@ class Said:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    from huggingface_hub import constants
-
-    with serve_hub() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.address)
-        monkeypatch.setattr(constants, "ENDPOINT", running.address)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", running.address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        running.publish(NAME, save_timm(tmp_path / "first"))
-        running.asked.clear()
-        yield running
+def hub(empty_hub: FakeHub, tmp_path: Path) -> FakeHub:
+    empty_hub.publish(NAME, save_timm(tmp_path / "first"))
+    return empty_hub
 
 
 @pytest.fixture
