@@ -100,7 +100,7 @@ def test_parts_that_are_not_as_the_index_says_are_refused(tmp_path: Path) -> Non
     refused({**where, "embeddings.extra": other}, "says: embeddings.extra")
     refused({**where, name: "../secret.safetensors"}, "cannot be read: it names files outside of its folder")
     index.write_text("[1]")
-    with pytest.raises(BackboneError, match="the index 'model.safetensors.index.json' of .* cannot be read"):
+    with pytest.raises(BackboneError, match=r"the index 'model.safetensors.index.json' of .* cannot be read"):
         resolve(str(folder), tmp_path)
     (folder / where[name]).unlink()
     refused(where, f"are not complete: of the parts that 'model.safetensors.index.json' names, '{where[name]}' is")
@@ -142,10 +142,9 @@ def test_from_the_hub_the_same_weights_are_not_fetched_twice(empty_hub: FakeHub,
 def test_other_layouts_come_from_the_hub_and_are_recorded(layout: str, empty_hub: FakeHub, tmp_path: Path) -> None:
     folder = save_bert(tmp_path / "a")
     expected = features(folder, tmp_path)
-    weights = (
-        {*in_parts(folder, "safetensors").values(), "model.safetensors.index.json"} if layout == "parts" else set()
-    )
-    if layout == "pickle":
+    if layout == "parts":
+        weights = {*in_parts(folder, "safetensors").values(), "model.safetensors.index.json"}
+    else:
         as_pickle(folder)
         weights = {"pytorch_model.bin"}
     empty_hub.publish("some/bert", folder)

@@ -192,7 +192,7 @@ def test_a_repository_without_weights_says_what_to_do(hub: FakeHub, tmp_path: Pa
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "config.json").write_text("{}")
     hub.publish(NAME, tmp_path / "second")
-    with pytest.raises(BackboneError, match="lacks model.safetensors, and has no pytorch_model.bin in its"):
+    with pytest.raises(BackboneError, match=r"lacks model.safetensors, and has no pytorch_model.bin in its"):
         pull(NAME, tmp_path)
     assert not (tmp_path / "pins").exists()
 
