@@ -169,7 +169,7 @@ def select(
         raise OptionError(
             f"the modality must be image or text, but got {modality!r}", hint=did_you_mean(modality, ("image", "text"))
         )
-    wanted = _licences(licences)
+    wanted = licences_named(licences)
     return [
         each
         for each in found
@@ -206,7 +206,15 @@ def _packaged(table: dict[str, Any], spec: BackboneSpec) -> Entry:
     return msgspec.convert(table | facts, Entry)
 
 
-def _licences(wanted: Iterable[str]) -> set[str]:
+def licences_named(wanted: Iterable[str]) -> set[str]:
+    """The SPDX identifiers that a user's words stand for.
+
+    Args:
+        wanted: SPDX identifiers in any case, or `permissive` for those of `PERMISSIVE`.
+
+    Raises:
+        OptionError: If no backbone of the catalogue has such a licence.
+    """
     known = {each.licence.lower(): each.licence for each in entries().values() if each.licence}
     chosen: set[str] = set()
     for name in wanted:

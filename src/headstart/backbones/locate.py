@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ from headstart.backbones.spec import Source
 from headstart.errors import BackboneError, OfflineError
 
 _PROBE_TIMEOUT_S = 3.0
+_NETWORK_WANTED: ContextVar[bool] = ContextVar("network_wanted", default=True)
+
+
+@contextlib.contextmanager
+def without_network() -> Iterator[None]:
+    """Inside, only what is on this disk is found, as with `HF_HUB_OFFLINE`."""
+    token = _NETWORK_WANTED.set(False)
+    try:
+        yield
+    finally:
+        _NETWORK_WANTED.reset(token)
 
 
 def package_folder(source: Source) -> Path:
@@ -43,16 +55,18 @@ def is_offline(url: str) -> bool:
     Args:
         url: The place.
     """
-    from huggingface_hub import constants
-
-    return constants.is_offline_mode() or not _is_reachable(url)
+    return not _is_wanted() or not _is_reachable(url)
 
 
 def hub_is_offline() -> bool:
     """Whether the user wants no network, or none leads to the hub; known within seconds."""
+    return not _is_wanted() or not _hub_is_reachable()
+
+
+def _is_wanted() -> bool:
     from huggingface_hub import constants
 
-    return constants.is_offline_mode() or not _hub_is_reachable()
+    return _NETWORK_WANTED.get() and not constants.is_offline_mode()
 
 
 def _hub_is_reachable() -> bool:

@@ -9,13 +9,10 @@ import typer
 
 from headstart._checks import parse_count, parse_duration
 from headstart.cli import options
-from headstart.errors import OptionError
 
 if TYPE_CHECKING:
     from headstart.cli.console import Console
     from headstart.reports import RankingRecord
-
-_FEWEST = 20
 
 
 def rank(  # noqa: PLR0913 - each is an option of the command
@@ -46,8 +43,6 @@ def rank(  # noqa: PLR0913 - each is an option of the command
     as_json: options.Json = False,
 ) -> None:
     """Rank pretrained networks for labelled images or texts, on a sample of the training items."""
-    if sample < _FEWEST:
-        raise OptionError(f"--sample must be {_FEWEST} items or more, but got {sample}", hint="Leave it out for 1000.")
     budget_s = parse_duration(budget)
 
     from headstart.cli.progress import progress_on_stderr

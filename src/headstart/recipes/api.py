@@ -150,7 +150,7 @@ def rank(  # noqa: PLR0913 - likewise
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have: a number, or `"30M"`.
         offline: Whether nothing may be fetched.
-        sample: Training items that the best ones are judged on.
+        sample: Training items that the best ones are judged on, 20 or more.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
         seed: 0 or greater.
         out: The page; None makes a new one below `runs/`.

@@ -131,8 +131,8 @@ class Climb:
             return None
         found = self._compute(items, [backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
         (features,) = found.features
-        if int(features.there.sum()) + len(found.damaged) < len(items):
-            self._skip(name, predicted)
+        if late := len(items) - int(features.there.sum()) - len(found.damaged):
+            self._say_late(name, late)
             return None
         return features
 
@@ -149,10 +149,7 @@ class Climb:
             return False
         self._extract(self.items, [backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
         if late := self._not_reached([backbone]):
-            self.progress.say(
-                f"{name} is left out: {len(late):,} items were still to do when its time was up; the others are kept."
-            )
-            self.workspace.log("skipped", what=name, not_reached=len(late))
+            self._say_late(name, len(late))
         elif self._damaged:
             self.progress.say(f"{name} is left out: it gives no features for {len(self._damaged):,} items.")
             self.workspace.log("skipped", what=name, without_features=len(self._damaged))
@@ -235,6 +232,12 @@ class Climb:
             return 0.0
         widest = max(self.candidates, key=lambda each: each.proposal.width)
         return widest.seconds * max(1.0, width / widest.proposal.width)
+
+    def _say_late(self, name: str, n_late: int) -> None:
+        self.progress.say(
+            f"{name} is left out: {n_late:,} items were still to do when its time was up; the others are kept."
+        )
+        self.workspace.log("skipped", what=name, not_reached=n_late)
 
     def _skip(self, what: str, predicted: float) -> None:
         left = max(0.0, self.clock.left_s - _RESERVE_S)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart._progress import Progress
-from headstart.backbones.catalogue import Entry, entries, select
-from headstart.backbones.locate import hub_is_offline
+from headstart.backbones.catalogue import Entry, entries, licences_named, select
+from headstart.backbones.locate import hub_is_offline, without_network
 from headstart.backbones.presence import places
 from headstart.backbones.pull import pull
 from headstart.backbones.resolve import Local, resolve
+from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Dataset, LeftOut
 from headstart.data.profile import profile
 from headstart.errors import BackboneError
@@ -61,7 +63,8 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
         BackboneError: If one that was named cannot be used, or none is left.
         OptionError: If no backbone has such a licence.
     """
-    found, lost = _named(options, home) if options.backbones else _at_hand(dataset, options, home, clock, progress)
+    with without_network() if options.offline else nullcontext():
+        found, lost = _named(options, home) if options.backbones else _at_hand(dataset, options, home, clock, progress)
     called = [local.spec.name for local in found]
     if len(set(called)) < len(called):
         raise BackboneError(
@@ -74,7 +77,12 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
                 f"{local.spec.name!r} is a backbone for {local.spec.modality}s, and the data holds {dataset.modality}s",
                 hint=f"Choose another one: headstart backbones list --modality {dataset.modality}",
             )
-    reasons = {local.spec.name: _reason(local, options) for local in found}
+    known, memory_bytes = entries(), _memory_bytes()
+    reasons = {
+        local.spec.name: _forbidden(known.get(local.spec.name, local.spec), options)
+        or obstacle(local.spec, memory_bytes=memory_bytes)
+        for local in found
+    }
     lost += [LeftOut(name, reason) for name, reason in reasons.items() if reason]
     kept = [local for local in found if not reasons[local.spec.name]]
     for each in lost:
@@ -85,7 +93,6 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
             + "; ".join(f"{each.name}: {each.reason}" for each in lost[:3]),
             hint="Allow others with --backbone, --licence or --max-params.",
         )
-    known = entries()
     priors = {local.spec.name: prior(known.get(local.spec.name, local.spec)) for local in kept}
     seen = profile(dataset.items)
     notes = [
@@ -97,7 +104,14 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
 
 
 def _named(options: FitOptions, home: Path) -> tuple[list[Local], list[LeftOut]]:
-    return [resolve(name, home, arch=options.arch) for name in dict.fromkeys(options.backbones)], []
+    """What the catalogue knows to be against the user's rules is not even fetched."""
+    known, found, lost = entries(), [], []
+    for name in dict.fromkeys(options.backbones):
+        if name in known and (reason := _forbidden(known[name], options)):
+            lost.append(LeftOut(name, reason))
+        else:
+            found.append(resolve(name, home, arch=options.arch))
+    return found, lost
 
 
 def _at_hand(
@@ -138,12 +152,12 @@ def _in_time(fetch: Callable[[], Local], limit_s: float) -> Local:
     Raises:
         BackboneError: If it cannot be fetched, or not in time.
     """
-    done: list[Local | BackboneError] = []
+    done: list[Local | Exception] = []
 
     def run() -> None:
         try:
             done.append(fetch())
-        except BackboneError as error:
+        except Exception as error:  # noqa: BLE001 - it is raised again where it can be told
             done.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -153,7 +167,7 @@ def _in_time(fetch: Callable[[], Local], limit_s: float) -> Local:
         raise BackboneError(
             f"it was not fetched within {limit_s:.0f} s", hint="Fetch it ahead: headstart backbones pull."
         )
-    if isinstance(done[0], BackboneError):
+    if isinstance(done[0], Exception):
         raise done[0]
     return done[0]
 
@@ -172,12 +186,13 @@ def _affordable(missing: Iterable[Entry], n_items: int, left_s: float) -> list[E
     ]
 
 
-def _reason(local: Local, options: FitOptions) -> str:
-    """Why it cannot be used; also by the user's own rules, which hold for named ones too."""
-    spec = local.spec
-    if options.max_params is not None and spec.n_params > options.max_params:
-        return f"it has {spec.n_params / 1e6:.1f} M parameters, and --max-params allows {options.max_params / 1e6:g} M"
-    return obstacle(spec, memory_bytes=_memory_bytes())
+def _forbidden(facts: Entry | BackboneSpec, options: FitOptions) -> str:
+    """Why the user's own rules, which hold for named ones too, are against it; empty when they are not."""
+    if options.max_params is not None and facts.n_params > options.max_params:
+        return f"it has {facts.n_params / 1e6:.1f} M parameters, and --max-params allows {options.max_params / 1e6:g} M"
+    if options.licences and facts.licence not in licences_named(options.licences):
+        return f"its licence is {facts.licence or 'unknown'}, and --licence allows {', '.join(options.licences)}"
+    return ""
 
 
 def _in_order(backbones: list[Local], priors: dict[str, Prior]) -> list[Local]:

@@ -17,8 +17,9 @@ from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.backbones.precision import pick_device, pick_precision
 from headstart.backbones.resolve import Local
-from headstart.data.dataset import Dataset
+from headstart.data.dataset import Dataset, LeftOut
 from headstart.data.split import split
+from headstart.errors import OptionError
 from headstart.features.extract import Compute, Features
 from headstart.recipes.climb import Climb
 from headstart.recipes.consider import consider
@@ -32,6 +33,8 @@ from headstart.recipes.workspace import Clock, NoLog, page_to_write
 from headstart.reports import RankingRecord, write_ranking
 from headstart.selection.ranking import Ranking
 
+FEWEST_ITEMS = 20
+
 
 def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SILENT) -> RankingRecord:
     """Rank backbones on the training items of the data, and write a page about it. The sealed test is not looked at.
@@ -39,7 +42,7 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
     Args:
         data: As for `read_dataset`.
         options: What the user asked for, as for `fit`; `out` is the page.
-        sample: How many training items the best ones are judged on.
+        sample: How many training items the best ones are judged on, 20 or more.
         progress: Where progress is shown.
 
     Returns:
@@ -49,6 +52,10 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
         HeadstartError: If the data, an option, a backbone or the page cannot be used. Features that were computed stay
             in the store.
     """
+    if sample < FEWEST_ITEMS:
+        raise OptionError(
+            f"the sample must be {FEWEST_ITEMS} items or more, but got {sample}", hint="Leave it out for 1000."
+        )
     clock = Clock(options.started, options.budget_s)
     name = name_of(data)
     page = page_to_write(options.out, f"{name}-ranking.html", overwrite=options.overwrite)
@@ -85,7 +92,7 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
                 nearness_of(each.local, each.features) for each in judged if each.local.spec == ranking.chosen
             ),
             notes=(*dataset.notes, *considered.notes),
-            left_out=considered.left_out,
+            left_out=(*considered.left_out, *_not_reached(considered.backbones, ranking)),
             timings=clock.timings(),
             environment=environment(compute),
             out=str(page),
@@ -93,6 +100,12 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
         with clock.step("report"):
             write_ranking(record, Path(page))
     return replace(record, timings=clock.timings())
+
+
+def _not_reached(backbones: Sequence[Local], ranking: Ranking) -> list[LeftOut]:
+    ranked = {each.backbone.name for each in ranking.rows}
+    names = [local.spec.name for local in backbones if local.spec.name not in ranked]
+    return [LeftOut(name, "the budget left no time for it") for name in names]
 
 
 @dataclass(frozen=True, eq=False)

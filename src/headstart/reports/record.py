@@ -123,7 +123,7 @@ class RankingRecord:
         nearness: How far the data lies from what the chosen one knows; None when it cannot be said.
         notes: What was found out without being told, and what to keep in mind.
         left_out: Backbones that were not ranked, and why.
-        timings: Seconds: read, extract, rank, report, total.
+        timings: Seconds: read, rank (the passes included), report, total.
         environment: Versions of libraries, python, platform, device, cores, dtype.
         schema: The version of this record's format.
         out: The page about it.

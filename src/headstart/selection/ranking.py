@@ -62,16 +62,16 @@ class Ranking:
     why: str
 
     def followed_by(self, behind: Sequence[Ranked]) -> Ranking:
-        """The same ranking with backbones below it that were clearly behind on fewer items.
+        """The same ranking with backbones below it that went no further than a first sample.
 
         Args:
             behind: The most promising first.
         """
         if not behind:
             return self
-        why = f"{len(behind)} of {len(self.rows) + len(behind)} fell behind on fewer items. {self.why}"
-        last = tuple(replace(each, tie=False) for each in behind)
-        return replace(self, rows=(*self.rows, *last), why=why)
+        n_all = len(self.rows) + len(behind)
+        why = f"{len(behind)} of {n_all} promised less on a first sample and went no further. {self.why}"
+        return replace(self, rows=(*self.rows, *behind), why=why)
 
     @property
     def favourite(self) -> Ranked:
@@ -110,12 +110,14 @@ def rank(
     with one_thread():
         scored = {name: _score(each, targets) for name, each in contenders.items()}
     names = list(contenders)
-    best = max(names, key=lambda name: scored[name].loo.mean())
-    ties = {name for name in names if name == best or _ties(scored[best].loo, scored[name].loo, groups)}
     loo = {name: float(scored[name].loo.mean()) for name in names}
     knn = {name: float(scored[name].knn.mean()) for name in names}
     promise = combine({name: priors[name].value for name in names}, loo, knn)
-    order = sorted(names, key=lambda name: (name not in ties, -promise[name]))
+    # Names come last, so that nothing depends on the order in which backbones were given.
+    names.sort(key=lambda name: (-promise[name], _cost(contenders[name].backbone), name))
+    best = max(names, key=lambda name: loo[name])
+    ties = {name for name in names if name == best or _ties(scored[best].loo, scored[name].loo, groups)}
+    order = sorted(names, key=lambda name: name not in ties)
     chosen = min((name for name in order if name in ties), key=lambda name: _cost(contenders[name].backbone))
     return Ranking(
         rows=tuple(
@@ -156,7 +158,7 @@ def _cost(backbone: BackboneSpec) -> tuple[float, int]:
 
 def _why(n_ties: int, n_all: int, n_items: int) -> str:
     if n_all == 1:
-        return "It is the only backbone that was considered."
+        return f"It is the only backbone that was judged on {n_items:,} items."
     if n_ties == 1:
         return f"It is ahead of the other {n_all - 1} on {n_items:,} items by more than chance or 2 points."
     which = "All" if n_ties == n_all else f"{n_ties} of"
