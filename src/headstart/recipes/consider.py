@@ -88,10 +88,11 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
     for each in lost:
         progress.say(f"{each.name} is left out: {each.reason}.")
     if not kept:
+        why = "; ".join(f"{each.name}: {each.reason}" for each in lost[:3])
         raise BackboneError(
             "none of the backbones that come into question can be used here: "
-            + "; ".join(f"{each.name}: {each.reason}" for each in lost[:3]),
-            hint="Allow others with --backbone, --licence or --max-params.",
+            + (why or "none that --licence and --max-params allow is on this disk, and none was fetched"),
+            hint="Allow others with --backbone, --licence or --max-params, or fetch one: headstart backbones pull NAME",
         )
     priors = {local.spec.name: prior(known.get(local.spec.name, local.spec)) for local in kept}
     seen = profile(dataset.items)
