@@ -1,4 +1,4 @@
-"""Writes docs/reference/run.md from the docstrings of the records, so that the two cannot differ."""
+"""Writes the pages of docs/reference from the docstrings of the records, so that the two cannot differ."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 import typing
 from pathlib import Path
 
-from headstart.reports.record import SCHEMA, Run
+from headstart.reports.record import RANKING_SCHEMA, SCHEMA, RankingRecord, Run
 
-TARGET = Path(__file__).parent.parent / "docs" / "reference" / "run.md"
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
-HEAD = f"""# run.json, field by field
+_RUN = f"""# run.json, field by field
 
 `headstart fit` writes its record to `run.json`, prints the same with `--json`, and `hs.fit` returns it as a `Run`.
 The schema is `{SCHEMA}`: fields may be added to it, but none is removed or changes its meaning without a new number.
@@ -29,11 +29,33 @@ print(run["schema"], run["evaluation"]["accuracy"])
 This page is made from the docstrings by `python scripts/reference.py`.
 """
 
+_RANKING = f"""# The record of a ranking, field by field
 
-def page() -> str:
-    """The page: every record that a run holds, the outermost first."""
-    sections = [HEAD]
-    for record in _records(Run):
+`headstart rank --json` prints it, and `hs.rank` returns it as a `RankingRecord`.
+The schema is `{RANKING_SCHEMA}`: fields may be added to it, but none is removed or changes its meaning without a new number.
+A value that is undefined is `null`. Accuracies run from 0 to 1, times are in seconds.
+
+```python
+import headstart as hs
+
+ranking = hs.rank("photos/")
+for row in ranking.ranking:
+    print(row.backbone, row.accuracy, row.tie_set)
+```
+
+This page is made from the docstrings by `python scripts/reference.py`.
+"""
+
+
+def pages() -> dict[str, str]:
+    """Each page by its file."""
+    return {"run.md": _page(_RUN, Run), "ranking.md": _page(_RANKING, RankingRecord)}
+
+
+def _page(head: str, outermost: type) -> str:
+    """Every record that one holds, the outermost first."""
+    sections = [head]
+    for record in _records(outermost):
         summary, fields = _documented(record)
         rows = "\n".join(
             f"| `{each.name}` | {_readable(each.type)} | {fields[each.name]} |" for each in dataclasses.fields(record)
@@ -72,6 +94,7 @@ def _readable(annotation: object) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(page(), encoding="utf-8")
-    sys.stderr.write(f"wrote {TARGET.name}\n")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+        sys.stderr.write(f"wrote {name}\n")

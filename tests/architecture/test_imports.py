@@ -10,7 +10,7 @@ import pytest
 import headstart
 
 HEAVY = "torch pandas sklearn timm transformers matplotlib pyarrow scipy PIL torchvision"
-COMMANDS = ["fit", "predict", "evaluate", "report", "demo", "backbones", "cache"]
+COMMANDS = ["fit", "rank", "predict", "evaluate", "report", "demo", "backbones", "cache"]
 
 
 def loaded_by(code: str) -> list[str]:
@@ -22,7 +22,16 @@ def loaded_by(code: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["fit", "--help"], ["predict", "--help"], ["fti"], ["cache", "info"], ["backbones"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["fit", "--help"],
+        ["rank", "--help"],
+        ["predict", "--help"],
+        ["fti"],
+        ["cache", "info"],
+        ["backbones"],
+    ],
 )
 def test_the_command_line_does_not_pay_for_what_it_does_not_use(arguments: list[str]) -> None:
     code = f"sys.argv = ['headstart', *{arguments}]\nfrom headstart.cli.main import main\nmain()"

@@ -13,7 +13,7 @@ from headstart.backbones.source_head import SourceHead
 from headstart.features.extract import Features
 from headstart.reports.record import NearnessRecord
 from headstart.selection.nearness import REFERENCES, nearness
-from headstart.selection.scores.registry import SCORES, all_scores
+from headstart.selection.scores.registry import SCORES, Scored, all_scores
 
 _LAST = "last"
 
@@ -36,8 +36,8 @@ def nearness_of(local: Local, features: Features) -> NearnessRecord | None:
     return NearnessRecord(local.spec.name, found.level == "doubtful", found.sentence, numbers)
 
 
-def diagnostics_of(local: Local, features: Features, targets: np.ndarray) -> dict[str, float | None]:
-    """The scores that decide nothing, by name; None where one is not defined.
+def diagnostics_of(local: Local, features: Features, targets: np.ndarray) -> dict[str, Scored]:
+    """The scores that decide nothing, by name.
 
     Args:
         local: The backbone.
@@ -47,7 +47,7 @@ def diagnostics_of(local: Local, features: Features, targets: np.ndarray) -> dic
     last = features.layer(_LAST)
     logits = _logits(source_head(local), last)
     scored = all_scores(last, targets, probabilities=None if logits is None else softmax(logits, axis=1))
-    return {name: each.value for name, each in scored.items() if not SCORES[name].decides}
+    return {name: each for name, each in scored.items() if not SCORES[name].decides}
 
 
 def _logits(

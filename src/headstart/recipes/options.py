@@ -1,4 +1,4 @@
-"""What a user can ask of `fit`."""
+"""What a user can ask of `fit` and `rank`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FitOptions:
         targets: The labels, where the data is a sequence or an array.
         task: `auto` or `classification`.
         modality: `auto`, `image` or `text`.
-        backbones: Names to consider; empty means all starters of the modality.
+        backbones: Names to consider; empty means what is on this disk, and the best that network and budget allow.
         arch: The network that the weights in a backbone `local:FILE` belong to; empty otherwise.
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have; None for any number.
@@ -38,8 +38,8 @@ class FitOptions:
         strategies: Names to consider; empty means all.
         budget_s: Time for the whole command, in seconds.
         seed: 0 or greater.
-        out: The run folder; None makes a new one below `runs/`.
-        overwrite: Whether a run in `out` may be replaced.
+        out: The run folder, or the page of `rank`; None makes a new one below `runs/`.
+        overwrite: Whether what is in `out` may be replaced.
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto`, `bfloat16` or `float32`.
         home: Where features and weights are kept; None means `$HEADSTART_HOME` or `~/.cache/headstart`.

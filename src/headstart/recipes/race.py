@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset
+from headstart.errors import DataError
 from headstart.features.extract import Features
 from headstart.recipes.climb import Climb
 from headstart.selection.prior import Prior
@@ -41,6 +42,9 @@ def race(
         rows: Their positions among the items of the climb.
         priors: What is known before, by the name of the backbone.
         most_items: The size of the last round.
+
+    Raises:
+        DataError: If the items that can be used are of fewer than two classes.
     """
     field, dropped = list(backbones), dict[str, Ranked]()
     most = min(most_items, len(rows))
@@ -102,9 +106,16 @@ def _round(
             seen[local.spec.name] = features
     # Where a backbone gives nothing for an item, the item is left out for all, so that comparisons stay paired.
     there = np.flatnonzero(np.logical_and.reduce([features.there for features in seen.values()]))
+    targets = train.targets[: len(rows)][there]
+    if len(np.unique(targets)) < 2:
+        raise DataError(
+            f"backbones are ranked on items of two classes or more, but of the first {len(rows):,} training items "
+            f"{len(there):,} can be used, of {len(np.unique(targets))} classes",
+            hint="Replace the files that are damaged.",
+        )
     return rank(
         {name: features.take(there) for name, features in seen.items()},
-        train.targets[: len(rows)][there],
+        targets,
         seconds=climb.seconds,
         priors=priors,
         groups=None if train.groups is None else [train.groups[row] for row in there],

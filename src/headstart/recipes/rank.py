@@ -31,9 +31,14 @@ from headstart.recipes.record import environment, ranking_rows
 from headstart.recipes.stores import open_store
 from headstart.recipes.workspace import Clock, NoLog, page_to_write
 from headstart.reports import RankingRecord, write_ranking
+from headstart.reports.record import RankingRow
 from headstart.selection.ranking import Ranking
 
 FEWEST_ITEMS = 20
+_SINGLES = (
+    "Every class has a single training item: leave-one-out and nearest neighbours are wrong for each of them whatever "
+    "the backbone, so nothing tells the backbones apart but what is expected and what they cost."
+)
 
 
 def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SILENT) -> RankingRecord:
@@ -72,6 +77,11 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
         with clock.step("rank"):
             ranking = race(climb, considered.backbones, sides.train, rows, priors=considered.priors, most_items=sample)
             judged = _judged(ranking, climb, considered.backbones, sides.train, rows)
+        found_out = [_SINGLES] if np.bincount(sides.train.targets).max() < 2 else []
+        if n_damaged := min(sample, len(rows)) - ranking.rows[0].n_items:
+            found_out.append(f"{n_damaged:,} items give no features and are left out for all backbones.")
+        for note in found_out:
+            progress.say(note)
         record = RankingRecord(
             name=name,
             version=version("headstart"),
@@ -82,16 +92,13 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
             modality=dataset.modality,
             n_train=len(sides.train),
             n_classes=len(sides.train.classes),
-            ranking=tuple(
-                replace(row, diagnostics=diagnostics_of(each.local, each.features, each.targets))
-                for row, each in zip(ranking_rows(ranking), judged, strict=True)
-            ),
+            ranking=tuple(_with_diagnostics(*pair) for pair in zip(ranking_rows(ranking), judged, strict=True)),
             chosen=ranking.chosen.name,
             why=ranking.why,
             nearness=next(
                 nearness_of(each.local, each.features) for each in judged if each.local.spec == ranking.chosen
             ),
-            notes=(*dataset.notes, *considered.notes),
+            notes=(*dataset.notes, *considered.notes, *found_out),
             left_out=(*considered.left_out, *_not_reached(considered.backbones, ranking)),
             timings=clock.timings(),
             environment=environment(compute),
@@ -115,6 +122,15 @@ class _Judged:
     local: Local
     features: Features
     targets: Int[np.ndarray, " items"]
+
+
+def _with_diagnostics(row: RankingRow, judged: _Judged) -> RankingRow:
+    scored = diagnostics_of(judged.local, judged.features, judged.targets)
+    return replace(
+        row,
+        diagnostics={name: each.value for name, each in scored.items()},
+        undefined={name: each.reason for name, each in scored.items() if each.value is None},
+    )
 
 
 def _judged(

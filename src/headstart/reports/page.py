@@ -54,7 +54,12 @@ def render_ranking(record: RankingRecord) -> str:
     Args:
         record: What was ranked.
     """
-    return _template("ranking.html.jinja").render(record=record)
+    undefined: dict[str, list[str]] = {}
+    for row in record.ranking:
+        for score, reason in row.undefined.items():
+            scores = undefined.setdefault(reason, [])
+            scores += [score] if score not in scores else []
+    return _template("ranking.html.jinja").render(record=record, undefined=undefined)
 
 
 def _position(candidates: Sequence[CandidateRecord], chosen: ChosenRecord) -> int | None:

@@ -68,6 +68,7 @@ class RankingRow:
         prior_origin: Where that expectation comes from.
         diagnostics: Other scores of transferability, for whoever wants to compare them; they decide nothing. None where
             one is not defined.
+        undefined: Why not, by the name of the score.
         n_items: The training items that it was judged on.
     """
 
@@ -83,6 +84,7 @@ class RankingRow:
     prior: float | None = None
     prior_origin: str = ""
     diagnostics: dict[str, float | None] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
     n_items: int = 0
 
 
