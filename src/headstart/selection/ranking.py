@@ -12,7 +12,7 @@ from headstart._threads import one_thread
 from headstart.backbones.spec import BackboneSpec
 from headstart.evaluation.comparison import compare_correct
 from headstart.evaluation.metrics import share_right
-from headstart.evaluation.records import Estimate
+from headstart.evaluation.records import Difference, Estimate
 from headstart.features.extract import Features
 from headstart.selection.prior import Prior, combine
 from headstart.selection.scores.knn import knn_right
@@ -20,6 +20,12 @@ from headstart.selection.scores.loo_ridge import loo_right
 
 MARGIN = 0.02
 """A backbone that is further behind than this is no tie, however few items there are to tell."""
+_WORTH = 0.0025
+"""Expected accuracy that is given away for a backbone that costs less to run."""
+_PER_DEVIATION = 0.02
+"""What one standard deviation of expectation is in accuracy, and how far a difference strays from it (`_losses`)."""
+_STRAY = 0.02
+_INTERVAL_ERRORS = 2 * 1.96  # standard errors that a 95 % interval spans
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +59,7 @@ class Ranking:
 
     Attributes:
         rows: Those that tie with the most accurate one, then the others; within each the most promising first.
-        chosen: The one of the ties that costs least to run.
+        chosen: Of the ties the cheapest to run that is expected to be at most a quarter of a point behind any other.
         why: The reason in one sentence.
     """
 
@@ -97,7 +103,8 @@ def rank(
     """Rank backbones by leave-one-out ridge and nearest neighbours, and by what was known before.
 
     A backbone ties with the most accurate one when the 95 % interval of their paired leave-one-out difference contains
-    zero and it is at most 2 points behind.
+    zero and it is at most 2 points behind. Of the ties the cheapest to run is chosen that is expected to be at most a
+    quarter of a point behind any other, given its prior and what was measured.
 
     Args:
         features: Of the training items, by the name of the backbone; at least one. Controls are passed over.
@@ -116,9 +123,12 @@ def rank(
     # Names come last, so that nothing depends on the order in which backbones were given.
     names.sort(key=lambda name: (-promise[name], _cost(contenders[name].backbone), name))
     best = max(names, key=lambda name: loo[name])
-    ties = {name for name in names if name == best or _ties(scored[best].loo, scored[name].loo, groups)}
+    behind = {name: compare_correct(scored[best].loo, scored[name].loo, groups=groups) for name in names}
+    ties = {name for name in names if name == best or (behind[name].low <= 0 and behind[name].value <= MARGIN)}
     order = sorted(names, key=lambda name: name not in ties)
-    chosen = min((name for name in order if name in ties), key=lambda name: _cost(contenders[name].backbone))
+    losses = _losses({name: behind[name] for name in order if name in ties}, best, priors)
+    near = [name for name, loss in losses.items() if loss <= _WORTH]
+    chosen = min(near, key=lambda name: _cost(contenders[name].backbone))
     return Ranking(
         rows=tuple(
             Ranked(
@@ -134,7 +144,7 @@ def rank(
             for name in order
         ),
         chosen=contenders[chosen].backbone,
-        why=_why(len(ties), len(names), len(targets)),
+        why=_why(len(ties), len(names), len(targets), of_several=len(near) > 1),
     )
 
 
@@ -146,9 +156,22 @@ def _score(features: Features, targets: Int[np.ndarray, " items"]) -> _Score:
     return _Score(layer, loo[layer], knn_right(features.layer(layer), targets))
 
 
-def _ties(best: np.ndarray, other: np.ndarray, groups: Sequence[str] | None) -> bool:
-    difference = compare_correct(best, other, groups=groups)
-    return difference.low <= 0 and difference.value <= MARGIN
+def _losses(behind: Mapping[str, Difference], best: str, priors: Mapping[str, Prior]) -> dict[str, float]:
+    """The accuracy that taking each backbone is expected to cost, given what was expected and what was measured.
+
+    The posterior mean of how far it is behind the most accurate one: the measured difference is normal with the
+    standard error of its interval, and before that it was expected to be `_PER_DEVIATION` for each standard deviation
+    between the two, give or take `_STRAY`. With any values from 1 to 3 points for both, the starters are chosen alike
+    on four of five sets (docs/decisions/0011-race.md).
+    """
+    lag = {}
+    for name, difference in behind.items():
+        error = max((difference.high - difference.low) / _INTERVAL_ERRORS, float(np.finfo(np.float32).eps))
+        expected = _PER_DEVIATION * (priors[best].value - priors[name].value)
+        weights = 1 / error**2, 1 / _STRAY**2
+        lag[name] = 0.0 if name == best else float(np.average([difference.value, expected], weights=weights))
+    least = min(lag.values())
+    return {name: value - least for name, value in lag.items()}
 
 
 def _cost(backbone: BackboneSpec) -> tuple[float, int]:
@@ -156,10 +179,15 @@ def _cost(backbone: BackboneSpec) -> tuple[float, int]:
     return backbone.gflops or float("inf"), backbone.n_params
 
 
-def _why(n_ties: int, n_all: int, n_items: int) -> str:
+def _why(n_ties: int, n_all: int, n_items: int, *, of_several: bool) -> str:
     if n_all == 1:
         return f"It is the only backbone that was judged on {n_items:,} items."
     if n_ties == 1:
         return f"It is ahead of the other {n_all - 1} on {n_items:,} items by more than chance or 2 points."
     which = "All" if n_ties == n_all else f"{n_ties} of"
-    return f"{which} {n_all} are indistinguishable on {n_items:,} items; the cheapest of them to run is chosen."
+    reason = (
+        "the cheapest of them to run that should lose nothing worth its price"
+        if of_several
+        else "the one of which most is to be expected"
+    )
+    return f"{which} {n_all} are indistinguishable on {n_items:,} items; chosen is {reason}."

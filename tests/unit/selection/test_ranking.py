@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.backbones.spec import BackboneSpec, Layer, Source
+from headstart.evaluation.records import Difference
 from headstart.features.extract import Features
 from headstart.selection import ranking as module
 from headstart.selection.prior import Prior
@@ -70,14 +71,38 @@ def test_a_backbone_is_judged_on_the_layer_where_it_does_best_and_of_equals_on_t
     assert equal.layer == "last"
 
 
-def test_of_ties_the_cheapest_to_run_is_chosen_whatever_is_expected() -> None:
+def test_of_ties_the_cheapest_to_run_is_chosen_where_as_much_is_expected_of_it() -> None:
     given = [_features(name, 3.0, gflops=gflops) for name, gflops in (("a", 3.0), ("b", 2.0), ("c", 1.0))]
-    ranking = _rank(*given, priors={"a": 2.0, "b": 1.0})
+    ranking = _rank(*given, priors={"a": 0.1, "b": 0.05})
     assert [each.tie for each in ranking.rows] == [True, True, True]
     assert ranking.chosen.name == "c"
     assert ranking.rows[0].backbone.name == "a"
     assert ranking.favourite.backbone.name == "a"
-    assert ranking.why == "All 3 are indistinguishable on 120 items; the cheapest of them to run is chosen."
+    assert ranking.why == (
+        "All 3 are indistinguishable on 120 items; chosen is the cheapest of them to run that should lose nothing "
+        "worth its price."
+    )
+
+
+def test_of_ties_one_of_which_more_is_expected_is_worth_its_price_until_the_items_say_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for n_items, chosen in ((50, "dear"), (20_000, "cheap")):
+        _with_right(monkeypatch, {1.0: np.ones(n_items, dtype=bool), 2.0: np.ones(n_items, dtype=bool)})
+        given = (_marked("cheap", 1.0, n_items, gflops=1.0), _marked("dear", 2.0, n_items, gflops=2.0))
+        ranking = _rank(*given, targets=np.arange(n_items) % 2, priors={"dear": 1.0})
+        assert [each.tie for each in ranking.rows] == [True, True]
+        assert ranking.chosen.name == chosen
+    assert _rank(*given, targets=np.arange(n_items) % 2, priors={"dear": 99.0}).chosen.name == "cheap"
+
+
+def test_the_expected_loss_is_the_posterior_mean_of_a_normal_difference() -> None:
+    priors = {"a": Prior(1.0, ""), "b": Prior(0.0, "")}
+    measured = Difference(value=0.01, low=0.01 - 1.96 * 0.03, high=0.01 + 1.96 * 0.03, n=100, p_value=0.7)
+    losses = module._losses({"a": measured, "b": measured}, "a", priors)
+    # Expected 2 points, give or take 2; measured 1 point, give or take 3.
+    by_hand = (0.01 / 0.03**2 + 0.02 / 0.02**2) / (1 / 0.03**2 + 1 / 0.02**2)
+    assert losses == {"a": 0.0, "b": pytest.approx(by_hand)}
 
 
 def test_one_of_known_cost_is_preferred_and_then_the_smaller_one() -> None:
