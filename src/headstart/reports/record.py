@@ -120,7 +120,7 @@ class RankingRecord:
         n_train: The training items; the sealed test is not looked at.
         n_classes: The classes.
         ranking: The backbones: those that tie with the most accurate one, then the others.
-        chosen: The one of the ties that costs least to run.
+        chosen: Of the ties the cheapest to run that is expected to be at most a quarter of a point behind any other.
         why: The reason in one sentence.
         nearness: How far the data lies from what the chosen one knows; None when it cannot be said.
         notes: What was found out without being told, and what to keep in mind.

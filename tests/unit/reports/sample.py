@@ -29,7 +29,9 @@ from headstart.reports.record import (
     DataRecord,
     FitCheck,
     Mistake,
+    NearnessRecord,
     OofRecord,
+    RankingRecord,
     RankingRow,
     Run,
 )
@@ -324,6 +326,60 @@ def many_classes() -> Run:
 def perfect_and_tiny() -> Run:
     """Two classes and six test items, all of them right."""
     return run(classes=("ants", "bees"), per_class=3, accuracy=1.5)
+
+
+def ranking(names: tuple[str, ...] = ("lite0", "lite1", "mine", "weak")) -> RankingRecord:
+    """Four backbones: three ties, of which the first one was chosen, and one that went no further than a sample."""
+    facts = (
+        (0.856, True, 800, "Apache-2.0"),
+        (0.862, True, 800, "MIT"),
+        (0.851, True, 800, ""),
+        (0.4, False, 250, "MIT"),
+    )
+    rows = tuple(
+        RankingRow(
+            backbone=name,
+            scores={"loo_accuracy": accuracy, "knn_accuracy": accuracy - 0.05},
+            tie_set=tie,
+            seconds=2.5 * place,
+            n_params=3_400_000 + place,
+            layer="last",
+            accuracy=share(accuracy, n_items),
+            gflops=0.38 * (place + 1) if licence else 0.0,
+            licence=licence,
+            prior=0.5 - place,
+            prior_origin="from its size alone",
+            diagnostics={"logme": 1.25, "leep": None},
+            undefined={"leep": "the backbone has no source classifier"},
+            n_items=n_items,
+        )
+        for place, (name, (accuracy, tie, n_items, licence)) in enumerate(zip(names, facts, strict=True))
+    )
+    return RankingRecord(
+        name="photos",
+        version="0.1.0",
+        created="2026-11-21T10:00:00+00:00",
+        command="headstart rank photos",
+        seed=0,
+        source="photos",
+        modality="image",
+        n_train=800,
+        n_classes=10,
+        ranking=rows,
+        chosen=names[0],
+        why="1 of 4 promised less on a first sample and went no further.",
+        nearness=NearnessRecord(
+            names[0],
+            doubtful=True,
+            sentence="The data look far from what it knows.",
+            numbers={"alike": 0.5, "distance": None},
+        ),
+        notes=("the column 'path' holds the images",),
+        left_out=(LeftOut("timm/large", "it needs 80 GB of memory"),),
+        timings={"read": 0.5, "rank": 6.0, "report": 0.1, "total": 6.8},
+        environment={"python": "3.11", "cores": 2},
+        out="runs/photos-ranking.html",
+    )
 
 
 SAMPLES = {
