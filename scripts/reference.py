@@ -32,8 +32,8 @@ This page is made from the docstrings by `python scripts/reference.py`.
 _RANKING = f"""# The record of a ranking, field by field
 
 `headstart rank --json` prints it, and `hs.rank` returns it as a `RankingRecord`.
-The schema is `{RANKING_SCHEMA}`: fields may be added to it, but none is removed or changes its meaning without a new number.
-A value that is undefined is `null`. Accuracies run from 0 to 1, times are in seconds.
+The schema is `{RANKING_SCHEMA}`: fields may be added to it, but none is removed or changes its meaning without a new
+number. A value that is undefined is `null`. Accuracies run from 0 to 1, times are in seconds.
 
 ```python
 import headstart as hs
