@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from _provenance import provenance
-from headstart.backbones.catalogue import starters
+from headstart.backbones.catalogue import entries, starters
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import resolve
 from headstart.data.folds import folds as make_folds
@@ -65,7 +65,8 @@ def accuracies(folder: Path, home: Path) -> tuple[dict[str, float], dict[str, st
 
 def _chosen(seen: dict[str, Features], targets: np.ndarray, n: int) -> str:
     some = {name: features.take(slice(0, n)) for name, features in seen.items()}
-    priors = {name: prior(features.backbone) for name, features in seen.items()}
+    known = entries()
+    priors = {name: prior(known.get(name, features.backbone)) for name, features in seen.items()}
     return rank(some, targets[:n], seconds={}, priors=priors).chosen.name
 
 
