@@ -115,11 +115,11 @@ def test_what_an_operating_system_leaves_behind_is_no_reason_to_refuse(bundle: P
 
 
 def test_a_newer_schema_asks_for_an_update(bundle: Path) -> None:
-    _edit(bundle, lambda manifest: manifest.update(schema="headstart.bundle/2", classes="not even a list"))
+    _edit(bundle, lambda manifest: manifest.update(schema="headstart.bundle/9", classes="not even a list"))
     error = _refused(bundle)
     assert str(error) == (
-        f"the bundle {str(bundle)!r} has the schema 'headstart.bundle/2', "
-        "and this version of headstart knows 'headstart.bundle/1'"
+        f"the bundle {str(bundle)!r} has the schema 'headstart.bundle/9', "
+        "and this version of headstart knows 'headstart.bundle/1' and 'headstart.bundle/2'"
     )
     assert error.hint == "Update headstart: pip install --upgrade headstart"
 

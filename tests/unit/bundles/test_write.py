@@ -26,8 +26,8 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     head = sample.predictor((Part("tiny", "last"), Part("tiny", "early")), 8)
     write_bundle(tmp_path / "bundle", head, {"tiny": local}, manifest=sample.manifest(head), card="card")
     bundle = open_bundle(tmp_path / "bundle")
-    np.testing.assert_array_equal(bundle.predictor.weight, head.weight)
-    np.testing.assert_array_equal(bundle.predictor.bias, head.bias)
+    np.testing.assert_array_equal(bundle.predictor.head.weight, head.head.weight)
+    np.testing.assert_array_equal(bundle.predictor.head.bias, head.head.bias)
     assert (bundle.predictor.classes, bundle.predictor.parts, bundle.predictor.temperature) == (
         head.classes,
         head.parts,

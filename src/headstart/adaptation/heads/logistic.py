@@ -21,6 +21,7 @@ from headstart.adaptation.heads._door import check_folds, check_l2, check_masks,
 from headstart.adaptation.heads._geometry import ByItems
 from headstart.adaptation.heads._groups import combined, group
 from headstart.adaptation.heads._path import Folds, Tried
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.errors import OptionError
 
 _GRID = tuple(float(f"{10 ** (1 - half / 2):.3g}") for half in range(-4, 12))
@@ -33,24 +34,6 @@ _COARSE = 1e-5
 """The same while strengths are compared: out-of-fold log loss near the best is then right to about 1e-3."""
 
 Ending = Literal["turned up", "all tried"]
-
-
-@dataclass(frozen=True, eq=False)
-class LinearHead:
-    """A linear map from features to logits.
-
-    Attributes:
-        weight: One row for each class.
-        bias: One number for each class.
-    """
-
-    weight: Float[np.ndarray, "classes width"]
-    bias: Float[np.ndarray, " classes"]
-
-    def logits(self, features: Float[np.ndarray, "items width"]) -> Float[np.ndarray, "items classes"]:
-        """The logits of some items; their softmax are the probabilities."""
-        logits: np.ndarray = features @ self.weight.T + self.bias
-        return logits
 
 
 @dataclass(frozen=True, eq=False)
