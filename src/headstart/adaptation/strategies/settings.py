@@ -119,7 +119,7 @@ def check_settings(strategy: Any) -> None:
 
 
 def read_settings(
-    asked: Mapping[str, Value | None], strategies: Mapping[str, type]
+    asked: Mapping[str, Value | None], strategies: Mapping[str, Any]
 ) -> dict[str, dict[str, Value | None]]:
     """For each of some strategies those of the asked settings that it has, as values.
 
