@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from headstart._progress import SILENT, Progress
 from headstart._randomness import generator
 from headstart._records import to_json
 from headstart.adaptation.checkpoint import Epoch
-from headstart.adaptation.heads.logistic import LinearHead
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.loop import History, Loop, train
 from headstart.adaptation.parameters import interpolate, parameter_groups, train_mode
 from headstart.adaptation.penalties import l2_sp
@@ -38,7 +38,8 @@ from headstart.errors import DataError, OptionError, OutputError
 from headstart.features.boundary import Boundary, keep_boundary
 from headstart.features.extract import Compute
 
-_WORSE_THAN_GUESSING = 1.5
+_DIVERGED = 3.0  # times what guessing or the start loses, whichever is more
+_TRIED_BATCHES = 8
 
 
 def _range(default: float, low: float, high: float, *, log: bool = False) -> Any:
@@ -170,12 +171,13 @@ class FineTune:
             "head": sha256_bytes(start.weight.tobytes() + start.bias.tobytes()),
             "seed": str(seed),
         }
+        batches = partial(self._batches, rows, n_views, seed)
         file = scratch / f"{fingerprint(identity)[:24]}.training"
         history = train(
-            Loop(self.epochs, SCHEDULES[self.schedule], self.clip, model.worst_loss, seed),
+            Loop(self.epochs, SCHEDULES[self.schedule], self.clip, model.worst_loss(batches(0)), seed),
             model.weights,
             model.optimiser(),
-            partial(self._batches, rows, n_views, seed),
+            batches,
             model.loss,
             identity=identity,
             file=file,
@@ -221,7 +223,6 @@ class _Model:
         with torch.no_grad():
             self._head.weight.copy_(torch.from_numpy(start.weight))
             self._head.bias.copy_(torch.from_numpy(start.bias))
-        self.worst_loss = _WORSE_THAN_GUESSING * math.log(n_classes)
         self.weights = {f"network.{name}": each for name, each in parts.trained.items()}
         self._pretrained = {name: each.detach().clone() for name, each in self.weights.items()}
         self.weights |= {f"head.{name}": each for name, each in self._head.named_parameters()}
@@ -241,13 +242,18 @@ class _Model:
     def loss(self, batch: tuple[np.ndarray, np.ndarray]) -> Float[torch.Tensor, ""]:
         """The mean loss of a batch of items and views."""
         train_mode(self._parts.network)
-        logits = self._forward(*batch, dropout=self._settings.dropout)
-        value = torch.nn.functional.cross_entropy(
-            logits, self._targets[batch[0]], label_smoothing=self._settings.label_smoothing
-        )
+        logits, smoothing = self._forward(*batch, dropout=self._settings.dropout), self._settings.label_smoothing
+        value = torch.nn.functional.cross_entropy(logits, self._targets[batch[0]], label_smoothing=smoothing)
         if self._settings.l2_sp:
             value = value + l2_sp(self.weights, self._pretrained, self._settings.l2_sp)
         return value
+
+    def worst_loss(self, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+        """The loss above which training has done harm: a head that was fitted on plain views may be wrong on others."""
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # not the caller's random numbers, which differ from call to call
+            at_start = [float(self.loss(batch)) for batch in batches[:_TRIED_BATCHES]]
+        return _DIVERGED * max(math.log(len(self._head.bias)), *at_start)
 
     def measure(self, rows: np.ndarray) -> tuple[float, float]:
         """Log loss and accuracy on the plain view of some items."""

@@ -88,7 +88,8 @@ def train(
         OptionError: If the file has a training of something else.
         OutputError: If the file cannot be written.
     """
-    position, notes = Position(identity), ()
+    position = Position(identity)
+    notes: tuple[str, ...] = ()
     if file is not None and (kept := read(file, identity)) is not None:
         restore(kept[0], weights, optimiser)
         position = kept[1]

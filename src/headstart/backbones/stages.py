@@ -75,9 +75,15 @@ def cut(local: Local, n_stages: int, *, device: str = "cpu", precision: Precisio
         raise uncuttable(spec)
     made: Cut = make(spec, local.folder, n_stages, device, precision)
     example = _example(spec)
-    made.network.eval().requires_grad_(requires_grad=True)
-    expected, last = made.whole(example).float(), made.upper(*made.lower(example))
-    if not (last - expected).norm() <= _ROUNDING[precision] * expected.norm():
+    made.network.eval()
+    for parameter in made.network.parameters():
+        parameter.requires_grad_(requires_grad=True)
+    expected = made.whole(example).float()
+    try:
+        last = made.upper(*made.lower(example))
+    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise uncuttable(spec) from error
+    if last.shape != expected.shape or not (last - expected).norm() <= _ROUNDING[precision] * expected.norm():
         raise uncuttable(spec)
     last.sum().backward()  # type: ignore[no-untyped-call]
     for parameter in made.network.parameters():

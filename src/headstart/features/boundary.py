@@ -222,4 +222,4 @@ def _texts(texts: Sequence[str], cut: Cut, out: IO[bytes], advance: Callable[[in
 
 def _write(out: IO[bytes], activations: torch.Tensor) -> None:
     rounded = activations.to(torch.bfloat16).contiguous().view(torch.int16)
-    out.write(memoryview(rounded.cpu().numpy()).cast("B"))
+    out.write(rounded.cpu().numpy().tobytes())
