@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,21 +30,17 @@ from headstart.adaptation.loop import History, Loop, train
 from headstart.adaptation.parameters import interpolate, parameter_groups, train_mode
 from headstart.adaptation.penalties import l2_sp
 from headstart.adaptation.schedules import SCHEDULES
+from headstart.adaptation.strategies.settings import check_settings, real, whole, word
 from headstart.backbones.resolve import WEIGHTS, Local, open_local, write_local
 from headstart.backbones.spec import Source
 from headstart.backbones.stages import Cut, cut
 from headstart.data.dataset import Items
-from headstart.errors import DataError, OptionError, OutputError
+from headstart.errors import DataError, OutputError
 from headstart.features.boundary import Boundary, keep_boundary
 from headstart.features.extract import Compute
 
 _DIVERGED = 3.0  # times what guessing or the start loses, whichever is more
 _TRIED_BATCHES = 8
-
-
-def _range(default: float, low: float, high: float, *, log: bool = False) -> Any:
-    """A setting with the range in which it may lie, and in which a search looks."""
-    return field(default=default, metadata={"low": low, "high": high, "log": log})
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +67,7 @@ class FineTune:
     Attributes:
         n_stages: How many of the last stages move; all below them runs once for each item and view.
         epochs: Each sees every training item once, in one of its views.
-        lr: The highest rate of the head and the last stage.
+        learning_rate: The highest rate of the head and the last stage.
         stage_decay: Each stage learns this many times as fast as the one above it.
         schedule: How the rate goes over the training.
         batch_size: Items a step.
@@ -84,36 +80,28 @@ class FineTune:
         clip: The longest gradient.
     """
 
-    n_stages: int = _range(2, 1, 64)
-    epochs: int = _range(12, 1, 200)
-    lr: float = _range(3e-4, 1e-6, 1e-2, log=True)
-    stage_decay: float = _range(1.0, 0.1, 1.0)
-    schedule: Literal["one_cycle", "cosine", "slanted_triangular"] = "one_cycle"
-    batch_size: int = _range(32, 2, 1024, log=True)
-    weight_decay: float = _range(0.01, 0.0, 1.0)
-    label_smoothing: float = _range(0.1, 0.0, 0.5)
-    dropout: float = _range(0.2, 0.0, 0.9)
-    n_views: int = _range(2, 1, 16)
-    l2_sp: float = _range(0.0, 0.0, 10.0)
-    interpolation: float = _range(1.0, 0.0, 1.0)
-    clip: float = _range(1.0, 0.01, 100.0, log=True)
+    n_stages: int = whole(2, 1, 64)
+    epochs: int = whole(12, 1, 200)
+    learning_rate: float = real(3e-4, 1e-6, 1e-2, log=True)
+    stage_decay: float = real(1.0, 0.1, 1.0)
+    schedule: str = word(*SCHEDULES)
+    batch_size: int = whole(32, 2, 1024, log=True)
+    weight_decay: float = real(0.01, 0.0, 1.0)
+    label_smoothing: float = real(0.1, 0.0, 0.5)
+    dropout: float = real(0.2, 0.0, 0.9)
+    n_views: int = whole(2, 1, 16)
+    l2_sp: float = real(0.0, 0.0, 10.0)
+    interpolation: float = real(1.0, 0.0, 1.0)
+    clip: float = real(1.0, 0.01, 100.0, log=True)
     name: ClassVar[str] = "finetune"
 
     def __post_init__(self) -> None:
-        """Check every setting against its range.
+        """Check the settings.
 
         Raises:
-            OptionError: If one lies outside.
+            OptionError: If one is outside its range.
         """
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.metadata and not each.metadata["low"] <= value <= each.metadata["high"]:
-                low, high = each.metadata["low"], each.metadata["high"]
-                raise OptionError(f"{each.name} of finetune must be from {low:g} to {high:g}, but got {value!r}")
-        if self.schedule not in SCHEDULES:
-            raise OptionError(
-                f"the schedule of finetune must be one of {', '.join(SCHEDULES)}, but got {self.schedule!r}"
-            )
+        check_settings(self)
 
     def fit(
         self,
@@ -233,7 +221,7 @@ class _Model:
         asked = self._settings
         groups = parameter_groups(
             *(self._parts.network, self._head, self._parts.stages),
-            lr=asked.lr,
+            lr=asked.learning_rate,
             stage_decay=asked.stage_decay,
             weight_decay=asked.weight_decay,
         )

@@ -77,7 +77,7 @@ def cut(local: Local, n_stages: int, *, device: str = "cpu", precision: Precisio
     example = _example(spec)
     made.network.eval()
     for parameter in made.network.parameters():
-        parameter.requires_grad_(requires_grad=True)
+        parameter.requires_grad = True
     expected = made.whole(example).float()
     try:
         last = made.upper(*made.lower(example))
@@ -87,7 +87,7 @@ def cut(local: Local, n_stages: int, *, device: str = "cpu", precision: Precisio
         raise uncuttable(spec)
     last.sum().backward()  # type: ignore[no-untyped-call]
     for parameter in made.network.parameters():
-        parameter.requires_grad_(requires_grad=parameter.grad is not None)
+        parameter.requires_grad = parameter.grad is not None
         parameter.grad = None
     return made
 

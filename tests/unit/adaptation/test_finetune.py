@@ -18,6 +18,7 @@ from headstart.adaptation.checkpoint import Epoch
 from headstart.adaptation.finetune import FineTune, Tuned
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
+from headstart.adaptation.strategies.settings import settings_of
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
 from headstart.errors import DataError, OptionError
@@ -25,7 +26,7 @@ from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
 
 WORDS = ["small", "red", "old", "bird", "sleeps", "under", "over", "green", "trees", "and"]
-QUICK = FineTune(n_stages=1, epochs=3, lr=1e-3, batch_size=8, dropout=0.1)
+QUICK = FineTune(n_stages=1, epochs=3, learning_rate=1e-3, batch_size=8, dropout=0.1)
 
 
 class Killed(BaseException):
@@ -112,7 +113,9 @@ def test_only_what_lies_above_the_cut_has_moved(images: Case) -> None:
 
 def test_it_learns_what_the_head_alone_cannot(texts: Case) -> None:
     linear = texts.right(texts.head.logits(texts.last(texts.local))[texts.held_out])
-    tuned = texts.fit(FineTune(n_stages=2, epochs=30, lr=1e-2, batch_size=8, dropout=0.0, label_smoothing=0.0))
+    tuned = texts.fit(
+        FineTune(n_stages=2, epochs=30, learning_rate=1e-2, batch_size=8, dropout=0.0, label_smoothing=0.0)
+    )
     assert texts.right(tuned.held_out_logits) >= max(0.9, linear + 0.1)
 
 
@@ -172,23 +175,22 @@ def test_a_deadline_in_the_past_costs_one_step(images: Case) -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "rule"),
     [
-        ("n_stages", 0, "n_stages of finetune must be from 1 to 64, but got 0"),
-        ("epochs", 0, "epochs of finetune must be from 1 to 200, but got 0"),
-        ("lr", 1.0, "lr of finetune must be from 1e-06 to 0.01, but got 1.0"),
-        ("dropout", float("nan"), "dropout of finetune must be from 0 to 0.9, but got nan"),
-        ("schedule", "steps", "must be one of one_cycle, cosine, slanted_triangular, but got 'steps'"),
+        ("n_stages", 0, "from 1 to 64"),
+        ("epochs", 0, "from 1 to 200"),
+        ("learning_rate", 1.0, "from 1e-06 to 0.01"),
+        ("dropout", float("nan"), "from 0 to 0.9"),
+        ("schedule", "steps", "one_cycle, cosine or slanted_triangular"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting: str, value: Any, rule: str) -> None:
-    with pytest.raises(OptionError, match=rule):
+    with pytest.raises(OptionError, match=f"{setting}.*{rule}"):
         FineTune(**{setting: value})
 
 
-def test_every_number_has_a_range_that_its_default_lies_in() -> None:
-    numbers = [each for each in fields(FineTune) if each.name != "schedule"]
-    assert len(numbers) == 12
-    for each in numbers:
-        assert each.metadata["low"] <= each.default <= each.metadata["high"]
+def test_every_field_is_a_setting_that_its_default_satisfies() -> None:
+    settings = settings_of(FineTune)
+    assert len(settings) == len(fields(FineTune)) == 13
+    assert all(setting.allows(getattr(FineTune(), name)) for name, setting in settings.items())
 
 
 def test_all_held_out_is_refused(images: Case) -> None:
