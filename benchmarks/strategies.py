@@ -160,7 +160,7 @@ def main() -> None:
         sys.exit(f"nothing measured: {options.data} has no such sets")
     with tempfile.TemporaryDirectory() as scratch, options.out.open("w", newline="") as file:
         file.write(f"# {provenance()}\n")
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(Row)])
         for folder in wanted:
             for row in rows_of(folder, options.home or Path(scratch), options.strategy or list(STRATEGIES)):
