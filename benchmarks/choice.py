@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from _provenance import provenance
+from headstart.adaptation.strategies import Linear
 from headstart.backbones.catalogue import entries, starters
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import resolve
@@ -54,7 +55,10 @@ def accuracies(folder: Path, home: Path) -> tuple[dict[str, float], dict[str, st
     unseen = {features.backbone.name: features.take(test_rows) for features in found}
     result = {}
     for local in backbones:
-        tried = [try_out(each, seen, targets, folds, n_classes=len(classes), seed=0) for each in proposals(local.spec)]
+        tried = [
+            try_out(each, seen, targets, folds, make=Linear, n_classes=len(classes), seed=0)
+            for each in proposals(local.spec)
+        ]
         winner = choose(tried).winner
         predictor = winner.strategy.fit(seen, targets, classes=classes, chosen=winner.out_of_fold)
         result[local.spec.name] = float((predictor.probabilities(unseen).argmax(axis=1) == truth).mean())

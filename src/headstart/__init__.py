@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headstart.adaptation import strategies
     from headstart.errors import (
         BackboneError,
         BundleError,
@@ -53,6 +54,7 @@ __all__ = [
     "fit",
     "load",
     "rank",
+    "strategies",
 ]
 
 _MODULES = {
@@ -80,6 +82,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         value: object = version("headstart")
+    elif name == "strategies":
+        value = importlib.import_module("headstart.adaptation.strategies")
     elif name in _HOME_OF:
         value = getattr(importlib.import_module(_HOME_OF[name]), name)
     else:

@@ -80,3 +80,15 @@ def parse_count(text: str | int) -> int:
             hint="Write for example 30M.",
         )
     return number
+
+
+def parse_setting(text: str) -> tuple[str, str]:
+    """Name and value from `k=5`.
+
+    Raises:
+        OptionError: If it is not a name, an equals sign and a value.
+    """
+    name, _, value = (each.strip() for each in text.partition("="))
+    if not (name and value):
+        raise OptionError(f"a setting must be KEY=VALUE, but got {text!r}", hint="Write for example --set k=5.")
+    return name, value

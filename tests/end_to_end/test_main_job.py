@@ -117,6 +117,34 @@ def test_a_folder_of_photos(cli: Cli, network: Network) -> None:
     assert [each["settings"]["layers"] for each in found["candidates"]] == ["last", "stages", "all"]
 
 
+@pytest.mark.parametrize("strategy", ["prototype", "knn", "mlp", "head2toe"])
+def test_a_strategy_that_was_named_is_what_the_bundle_predicts_with(cli: Cli, network: Network, strategy: str) -> None:
+    photos(Path("photos"))
+    asked = ["--strategy", strategy, *(("--set", "k=3") if strategy == "knn" else ())]
+    result = cli("fit", "photos", "--out", "out", *FIT, *asked)
+    assert result.code == 0, result.err
+    found = check_run(Path("out"))
+    assert {each["strategy"] for each in found["candidates"]} == {strategy}
+    assert found["evaluation"]["accuracy"]["value"] > 0.8
+    if strategy == "knn":
+        assert found["chosen"]["settings"]["k"] == 3
+    with Path("out", "predictions_test.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    model = hs.load("out")
+    expected = np.array([[float(row[f"p:{name}"]) for name in model.classes] for row in rows])
+    probabilities = model.predict_proba([Path("photos", row["item"]) for row in rows])
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_several_strategies_are_compared_out_of_fold(cli: Cli, network: Network) -> None:
+    photos(Path("photos"))
+    result = cli("fit", "photos", "--out", "out", *FIT, "--strategy", "linear", "--strategy", "prototype")
+    assert result.code == 0, result.err
+    found = check_run(Path("out"))
+    assert [each["strategy"] for each in found["candidates"]] == ["linear", "prototype"] * 3
+    assert all(name.endswith(("linear", "prototype")) for name in found["chosen"]["ties"])
+
+
 def test_all_starters_are_considered_alone_and_together_while_the_budget_allows(cli: Cli, network: Network) -> None:
     photos(Path("photos"))
     assert cli("fit", "photos", "--out", "out").code == 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
+from headstart.adaptation.heads.forms import Head
 from headstart.evaluation.calibration import softmax
 from headstart.features.extract import Features
 
@@ -40,20 +41,18 @@ def side_by_side(features: Mapping[str, Features], parts: Sequence[Part]) -> Flo
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A linear head on raw features: whatever scaling it was fitted with is folded into its weights.
+    """A head on raw features: whatever scaling it was fitted with is part of it.
 
     Attributes:
         classes: The class names, in the order of the columns of its answers.
         parts: What it sees.
-        weight: One row a class.
-        bias: One number a class.
+        head: What turns that into logits.
         temperature: What logits are divided by before the softmax, fitted out-of-fold.
     """
 
     classes: tuple[str, ...]
     parts: tuple[Part, ...]
-    weight: Float[np.ndarray, "classes width"]
-    bias: Float[np.ndarray, " classes"]
+    head: Head
     temperature: float
 
     @property
@@ -67,11 +66,10 @@ class Predictor:
         Args:
             features: By the name of the backbone; every row must be there.
         """
-        n_items, weight = len(features[self.parts[0].backbone].values), self.weight.T.astype(np.float64)
+        n_items = len(features[self.parts[0].backbone].values)
         # Block by block, because all rows in float64 would be the largest array of a whole run.
         blocks = []
         for start in range(0, n_items, _ROWS):
             some = {name: each.take(slice(start, start + _ROWS)) for name, each in features.items()}
-            blocks.append(side_by_side(some, self.parts).astype(np.float64) @ weight)
-        logits = np.concatenate(blocks) + self.bias
-        return np.asarray(softmax(logits, self.temperature), dtype=np.float64)
+            blocks.append(self.head.logits(side_by_side(some, self.parts).astype(np.float64)))
+        return np.asarray(softmax(np.concatenate(blocks), self.temperature), dtype=np.float64)

@@ -19,6 +19,8 @@ RULES = 2
 _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}  # the values of PIL.Image.Resampling
 _MAX_ASPECT = 16
 _USUAL_DECODED_PX = 320
+_LEAST_AREA = 0.5
+_LOG_ASPECT = math.log(4 / 3)
 
 
 def prepare_image(image: Image, wanted: ImageInput) -> UInt8[np.ndarray, "height width 3"]:
@@ -41,6 +43,29 @@ def prepare_image(image: Image, wanted: ImageInput) -> UInt8[np.ndarray, "height
     halved = math.floor if wanted.crop_mode == "center-down" else round
     left, top = halved((target[0] - size) / 2.0), halved((target[1] - size) / 2.0)
     return np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+
+
+def augment_image(image: Image, wanted: ImageInput, random: np.random.Generator) -> UInt8[np.ndarray, "height width 3"]:
+    """A random crop, mirrored in half of the cases: what else the same thing could look like.
+
+    Args:
+        image: As for `prepare_image`.
+        wanted: The preprocessing of the backbone.
+        random: Decides; the same state gives the same picture.
+
+    Returns:
+        A square of `wanted.size_px` pixels a side, with at least half of the picture's area where the shape allows it.
+    """
+    image = _without_far_ends(image)
+    share, aspect, x, y = random.uniform((_LEAST_AREA, -_LOG_ASPECT, 0, 0), (1, _LOG_ASPECT, 1, 1))
+    area = share * image.width * image.height
+    width = min(image.width, math.sqrt(area * math.exp(aspect)))
+    height = min(image.height, math.sqrt(area / math.exp(aspect)))
+    left, top = x * (image.width - width), y * (image.height - height)
+    size = (wanted.size_px, wanted.size_px)
+    crop = image.resize(size, _RESAMPLING[wanted.interpolation], box=(left, top, left + width, top + height))
+    pixels = np.asarray(crop, dtype=np.uint8)
+    return np.ascontiguousarray(pixels[:, ::-1]) if random.random() < 0.5 else pixels
 
 
 def resized_px(wanted: ImageInput) -> int:

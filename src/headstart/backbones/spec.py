@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Origin = Literal["package", "hub", "url", "folder", "file", "builtin"]
+Origin = Literal["package", "hub", "url", "folder", "file", "builtin", "tuned"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 CropMode = Literal["center", "center-down", "squash"]
 Pooling = Literal["mean", "cls", "last"]
@@ -18,11 +18,12 @@ class Source:
 
     Attributes:
         origin: `package` (files inside an installed Python package), `hub` (Hugging Face), `url` (torch.hub's cache of
-            one), `folder` (a local one), `file` (a local checkpoint) or `builtin` (no weights at all).
-        location: The package's name, the hub repository, the URL, or the folder.
+            one), `folder` (a local one), `file` (a local checkpoint), `builtin` (no weights at all) or `tuned`
+            (another backbone whose weights headstart moved).
+        location: The package's name, the hub repository, the URL, the folder, or the name of the other backbone.
         file: The weights file below it.
         sha256: Of the weights file; the identity of the weights.
-        revision: The hub's commit, or the package's version.
+        revision: The hub's commit, the package's version, or the sha256 of the other backbone.
     """
 
     origin: Origin

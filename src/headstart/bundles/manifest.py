@@ -10,6 +10,8 @@ from headstart.backbones.precision import Precision
 from headstart.data.dataset import Modality
 
 SCHEMA = "headstart.bundle/1"
+SCHEMA_OF_HEADS = "headstart.bundle/2"
+"""Of bundles whose head is not linear: a version of headstart that knows linear ones alone asks to be updated."""
 MANIFEST = "manifest.json"
 HEAD = "head.safetensors"
 CARD = "README.md"
@@ -34,6 +36,7 @@ class Manifest:
         created: Local time in ISO 8601.
         files: The sha256 of every other file, by its path in the bundle, with forward slashes.
         training_keys: The first 16 hex digits of the content key of each training item, sorted; empty where not known.
+        head: The kind of the head, one of `HEADS`.
         schema: The version of this format.
     """
 
@@ -48,4 +51,5 @@ class Manifest:
     created: str
     files: dict[str, str] = field(default_factory=dict)
     training_keys: tuple[str, ...] = ()
+    head: str = "linear"
     schema: str = SCHEMA

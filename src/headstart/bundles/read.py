@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -13,13 +13,15 @@ from safetensors.numpy import load
 
 from headstart._fingerprint import sha256_file
 from headstart._records import from_json
+from headstart.adaptation.heads.forms import HEADS, Head, arrays_of
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones.resolve import Local, open_verified
-from headstart.bundles.manifest import HEAD, MANIFEST, SCHEMA, SPEC, Manifest
+from headstart.bundles.manifest import HEAD, MANIFEST, SCHEMA, SCHEMA_OF_HEADS, SPEC, Manifest
 from headstart.errors import BackboneError, BundleError
 
 _AGAIN = "Copy the bundle again, or fit again."
 _FAMILY = SCHEMA.partition("/")[0]
+_KNOWN = (SCHEMA, SCHEMA_OF_HEADS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +77,14 @@ def _read_manifest(folder: Path) -> Manifest:
     try:
         text = (folder / MANIFEST).read_bytes()
         schema = from_json(text, _Header).schema
-        if schema == SCHEMA:
+        if schema in _KNOWN:
             return from_json(text, Manifest)
     except (OSError, ValueError) as error:
         raise BundleError(f"the manifest of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
     is_newer = schema.startswith(f"{_FAMILY}/")
     raise BundleError(
-        f"the bundle {str(folder)!r} has the schema {schema!r}, and this version of headstart knows {SCHEMA!r}",
+        f"the bundle {str(folder)!r} has the schema {schema!r}, "
+        f"and this version of headstart knows {SCHEMA!r} and {SCHEMA_OF_HEADS!r}",
         hint="Update headstart: pip install --upgrade headstart" if is_newer else _AGAIN,
     )
 
@@ -135,17 +138,18 @@ def _open_backbone(folder: Path, place: str, manifest: Manifest) -> Local:
 
 def _open_head(folder: Path, manifest: Manifest, backbones: Mapping[str, Local]) -> Predictor:
     try:
-        head = load((folder / HEAD).read_bytes())
-        weight, bias = head["weight"], head["bias"]
+        form = HEADS[manifest.head]
+        found = load((folder / HEAD).read_bytes())
+        head = form(**{field.name: found[field.name] for field in fields(form)})
     except (OSError, KeyError, SafetensorError) as error:
         raise BundleError(f"the head of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
-    problem = _misfit(manifest, weight, bias, backbones)
+    problem = _misfit(manifest, head, backbones)
     if problem:
         raise BundleError(f"the parts of {str(folder)!r} do not fit together: {problem}", hint=_AGAIN)
-    return Predictor(manifest.classes, manifest.parts, weight, bias, manifest.temperature)
+    return Predictor(manifest.classes, manifest.parts, head, manifest.temperature)
 
 
-def _misfit(manifest: Manifest, weight: np.ndarray, bias: np.ndarray, backbones: Mapping[str, Local]) -> str:
+def _misfit(manifest: Manifest, head: Head, backbones: Mapping[str, Local]) -> str:
     """What does not fit, or nothing: hashes say that files are as written, not that they belong together."""
     widths = {(name, each.name): each.width for name, local in backbones.items() for each in local.spec.layers}
     strangers = [part for part in manifest.parts if (part.backbone, part.layer) not in widths]
@@ -154,9 +158,11 @@ def _misfit(manifest: Manifest, weight: np.ndarray, bias: np.ndarray, backbones:
     n_classes, width = len(manifest.classes), sum(widths[part.backbone, part.layer] for part in manifest.parts)
     if n_classes < 2 or len(set(manifest.classes)) < n_classes:
         return f"at least two different classes are needed, but it has {list(manifest.classes)}"
-    if weight.shape != (n_classes, width) or bias.shape != (n_classes,):
-        return f"{n_classes} classes and features of width {width} have a head of shape {weight.shape} and {bias.shape}"
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all() and 0 < manifest.temperature < np.inf):
+    arrays = arrays_of(head)
+    if not head.fits(n_classes, width):
+        shapes = " and ".join(str(each.shape) for each in arrays.values())
+        return f"{n_classes} classes and features of width {width} have a head of shape {shapes}"
+    if not (all(np.isfinite(each).all() for each in arrays.values()) and 0 < manifest.temperature < np.inf):
         return "the head and its temperature must be finite numbers, the temperature above 0"
     other = next((local.spec for local in backbones.values() if local.spec.modality != manifest.modality), None)
     return "" if other is None else f"{other.name!r} sees {other.modality}s, and the bundle {manifest.modality}s"

@@ -12,9 +12,10 @@ from safetensors.numpy import save
 
 from headstart._fingerprint import sha256_file
 from headstart._records import to_json
+from headstart.adaptation.heads.forms import arrays_of
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones.resolve import Local
-from headstart.bundles.manifest import BACKBONES, CARD, HEAD, MANIFEST, SPEC, Manifest
+from headstart.bundles.manifest import BACKBONES, CARD, HEAD, MANIFEST, SCHEMA, SCHEMA_OF_HEADS, SPEC, Manifest
 from headstart.errors import OutputError
 
 
@@ -27,7 +28,7 @@ def write_bundle(
         folder: Where; it is made.
         predictor: The head.
         backbones: By name, at least those that the predictor needs.
-        manifest: What to say; `backbones` and `files` are filled in here.
+        manifest: What to say; `backbones`, `files`, `head` and `schema` are filled in here.
         card: The model card, in Markdown.
 
     Returns:
@@ -39,14 +40,16 @@ def write_bundle(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Bytes, because safetensors' own writer makes files that nobody but their owner may read.
-        (folder / HEAD).write_bytes(save({"weight": _plain(predictor.weight), "bias": _plain(predictor.bias)}))
+        (folder / HEAD).write_bytes(save({name: _plain(each) for name, each in arrays_of(predictor.head).items()}))
         (folder / CARD).write_text(card, encoding="utf-8")
         files = {name: sha256_file(folder / name) for name in (HEAD, CARD)}
         places: dict[str, str] = {}
         for number, name in enumerate(predictor.backbones):
             places[name] = f"{BACKBONES}/{number}"
             files |= _copy_backbone(backbones[name], folder, places[name])
-        complete = replace(manifest, backbones=places, files=files)
+        kind = predictor.head.kind
+        schema = SCHEMA if kind == "linear" else SCHEMA_OF_HEADS
+        complete = replace(manifest, backbones=places, files=files, head=kind, schema=schema)
         (folder / MANIFEST).write_text(to_json(complete), encoding="utf-8")
     except OSError as error:
         raise OutputError(
@@ -57,7 +60,7 @@ def write_bundle(
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values, dtype=np.float32)
+    return np.asarray(values, dtype=np.float32 if values.dtype.kind == "f" else np.int64, order="C")
 
 
 def _copy_backbone(local: Local, folder: Path, place: str) -> dict[str, str]:

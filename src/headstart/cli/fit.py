@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headstart._checks import parse_count, parse_duration
+from headstart._checks import parse_count, parse_duration, parse_setting
 from headstart.cli import options
 
 _MODEL, _RUN = "Model", "Run"
@@ -29,6 +29,15 @@ def fit(  # noqa: PLR0913 - each is an option of the command
     strategy: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", rich_help_panel=_MODEL, help="A way to adapt to consider; may be repeated."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            rich_help_panel=_MODEL,
+            help="A setting of the strategies that are named; may be repeated.",
+        ),
     ] = None,
     budget: options.Budget = "2m",
     seed: options.Seed = 0,
@@ -64,6 +73,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             max_params=None if max_params is None else parse_count(max_params),
             offline=offline,
             strategies=tuple(strategy or ()),
+            settings=tuple(parse_setting(each) for each in setting or ()),
             budget_s=budget_s,
             seed=seed,
             out=out,

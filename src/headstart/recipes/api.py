@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +38,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     max_params: str | int | None = None,
     offline: bool = False,
     strategies: str | Sequence[str] = (),
+    settings: Mapping[str, str | float | None] | None = None,
     budget: str | float = "2m",
     seed: int = 0,
     out: str | Path | None = None,
@@ -64,7 +65,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have: a number, or `"30M"`.
         offline: Whether nothing may be fetched.
-        strategies: Names to consider; empty means all.
+        strategies: Names to consider; empty means `linear`.
+        settings: Of these strategies, by name, such as `{"k": 5}`; each goes to every one that has it.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
         seed: 0 or greater; the same seed on the same machine gives the same run.
         out: The run folder; None makes a new one below `runs/`.
@@ -100,6 +102,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         max_params=None if max_params is None else parse_count(max_params),
         offline=offline,
         strategies=_names(strategies),
+        settings=tuple((settings or {}).items()),
         budget_s=parse_duration(budget),
         seed=seed,
         out=None if out is None else str(out),
@@ -242,9 +245,11 @@ def _call(data: Data, options: FitOptions) -> str:
         if field.name == "started" or value is None or (_is_plain(value) and value == field.default):
             continue
         keyword = field.name.removesuffix("_s")
+        if keyword == "settings":
+            value = dict(value)
         shown.append(f"{keyword}={value!r}" if _is_plain(value) else f"{keyword}={keyword}")
     return f"headstart.fit({', '.join(shown)})"
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float | tuple)
+    return isinstance(value, str | int | float | tuple | dict)

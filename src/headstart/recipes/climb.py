@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 from jaxtyping import Int
 
 from headstart._progress import Progress
+from headstart.adaptation.strategies import MakeStrategy, Strategy
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Items
@@ -162,6 +164,7 @@ class Climb:
     def try_all(
         self,
         wanted: Sequence[Proposal],
+        makes: Sequence[MakeStrategy],
         targets: Int[np.ndarray, " train"],
         folds: Int[np.ndarray, " train"],
         *,
@@ -169,20 +172,24 @@ class Climb:
         seed: int,
         groups: Sequence[str] | None = None,
     ) -> None:
-        """Cross-validate proposals, the first of all in any case, the others if they fit into the budget."""
-        for proposal in wanted:
-            predicted = self._trial_s(proposal.width)
+        """Cross-validate proposals with each strategy, the first of all in any case, others if the budget has room."""
+        for proposal, make in product(wanted, makes):
+            strategy = make(proposal.parts)
+            predicted = self._trial_s(proposal.width, strategy)
             if self.candidates and predicted + _RESERVE_S > self.clock.left_s:
-                self._skip(proposal.name, predicted)
+                self._skip(f"{proposal.name} · {strategy.name}" if len(makes) > 1 else proposal.name, predicted)
                 continue
-            candidate = try_out(proposal, self.seen, targets, folds, n_classes=n_classes, seed=seed, groups=groups)
+            candidate = try_out(
+                proposal, self.seen, targets, folds, make=make, n_classes=n_classes, seed=seed, groups=groups
+            )
             self.candidates.append(candidate)
             self.workspace.log(
                 "candidate",
                 name=proposal.name,
+                strategy=strategy.name,
                 oof_accuracy=candidate.accuracy.value,
                 oof_log_loss=candidate.log_loss.value,
-                l2=candidate.out_of_fold.l2,
+                **candidate.out_of_fold.chosen,
                 seconds=round(candidate.seconds, 3),
             )
 
@@ -226,11 +233,15 @@ class Climb:
         pace = self.speeds.speed(known.name, **self._where)
         return pace * known.gflops / backbone.spec.gflops if pace and known.gflops and backbone.spec.gflops else None
 
-    def _trial_s(self, width: int) -> float:
-        """Seconds to cross-validate, from the widest candidate so far; the work grows with the width."""
+    def _trial_s(self, width: int, strategy: Strategy | None = None) -> float:
+        """Seconds to cross-validate, from the widest candidate so far; the work grows with the width.
+
+        From candidates of the same strategy, where there are any.
+        """
         if not self.candidates:
             return 0.0
-        widest = max(self.candidates, key=lambda each: each.proposal.width)
+        alike = [each for each in self.candidates if strategy is not None and each.strategy.name == strategy.name]
+        widest = max(alike or self.candidates, key=lambda each: each.proposal.width)
         return widest.seconds * max(1.0, width / widest.proposal.width)
 
     def _say_late(self, name: str, n_late: int) -> None:

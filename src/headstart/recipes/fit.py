@@ -37,7 +37,7 @@ from headstart.recipes.stores import open_store
 from headstart.recipes.workspace import Clock, Workspace, open_workspace
 from headstart.reports import Run, write_predictions, write_report, write_run
 from headstart.search.candidates import joint_proposals, proposals
-from headstart.search.choice import Choice, choose
+from headstart.search.choice import Choice, choose, names
 from headstart.search.curve import draw_curve
 
 
@@ -88,16 +88,16 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             if len(backbones) > MOST_PASSES:
                 raced = race(climb, backbones, sides.train, train.rows, priors=considered.priors)
                 backbones = shortlist(raced, backbones, first=backbones[0])
-        _climb(climb, backbones, train, options.seed)
+        _climb(climb, backbones, train, options)
         with clock.step("search"):
             choice = choose(climb.candidates, groups=sides.train.groups)
-            progress.say(f"Chosen: {choice.winner.proposal.name}. {choice.why}")
+            progress.say(f"Chosen: {names([choice.winner], climb.candidates)[0]}. {choice.why}")
         with clock.step("rank"):
             ranking = rank_passes(climb, sides.train, priors=considered.priors, raced=raced)
             nearest = choice.winner.proposal.backbones[0].name
             nearness = nearness_of(next(each for each in backbones if each.spec.name == nearest), climb.seen[nearest])
         with clock.step("fit"):
-            predictor = _fit_winner(choice, climb.seen, sides.train)
+            predictor = _fit_winner(choice, climb.seen, sides.train, options.seed)
             curve = draw_curve(
                 choice.winner,
                 climb.seen,
@@ -179,9 +179,9 @@ class _Train:
         return _Train(rows, test_rows, sides.train, make_folds(sides.train, n_folds=5, seed=seed))
 
 
-def _climb(climb: Climb, backbones: list[Local], train: _Train, seed: int) -> None:
+def _climb(climb: Climb, backbones: list[Local], train: _Train, options: FitOptions) -> None:
     """Backbone by backbone, then all of them together."""
-    clock, n_classes = climb.clock, len(train.dataset.classes)
+    clock, makes, n_classes = climb.clock, options.makes, len(train.dataset.classes)
     reached = []
     for number, backbone in enumerate(backbones):
         with clock.step("extract"):
@@ -191,26 +191,28 @@ def _climb(climb: Climb, backbones: list[Local], train: _Train, seed: int) -> No
         with clock.step("search"):
             climb.try_all(
                 proposals(backbone.spec),
+                makes,
                 train.dataset.targets,
                 train.folds,
                 n_classes=n_classes,
-                seed=seed,
+                seed=options.seed,
                 groups=train.dataset.groups,
             )
     with clock.step("search"):
         climb.try_all(
             joint_proposals(reached),
+            makes,
             train.dataset.targets,
             train.folds,
             n_classes=n_classes,
-            seed=seed,
+            seed=options.seed,
             groups=train.dataset.groups,
         )
 
 
-def _fit_winner(choice: Choice, seen: dict[str, Features], train: Dataset) -> Predictor:
+def _fit_winner(choice: Choice, seen: dict[str, Features], train: Dataset, seed: int) -> Predictor:
     winner = choice.winner
-    return winner.strategy.fit(seen, train.targets, classes=train.classes, chosen=winner.out_of_fold)
+    return winner.strategy.fit(seen, train.targets, classes=train.classes, chosen=winner.out_of_fold, seed=seed)
 
 
 def _write(made: Made, predictor: Predictor, backbones: dict[str, Local], workspace: Workspace) -> Run:

@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headstart._checks import did_you_mean
-from headstart.adaptation.strategies import STRATEGIES
+from headstart.adaptation.strategies import STRATEGIES, MakeStrategy
+from headstart.adaptation.strategies.settings import Value, read_settings
 from headstart.errors import OptionError
 
 _MODALITIES = ("auto", "image", "text")
@@ -35,7 +37,8 @@ class FitOptions:
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have; None for any number.
         offline: Whether nothing may be fetched.
-        strategies: Names to consider; empty means all.
+        strategies: Names to consider; empty means `linear`.
+        settings: Names and values of settings of these strategies; each goes to every one that has it.
         budget_s: Time for the whole command, in seconds.
         seed: 0 or greater.
         out: The run folder, or the page of `rank`; None makes a new one below `runs/`.
@@ -60,6 +63,7 @@ class FitOptions:
     max_params: int | None = None
     offline: bool = False
     strategies: tuple[str, ...] = ()
+    settings: tuple[tuple[str, Value | None], ...] = ()
     budget_s: float = 120.0
     seed: int = 0
     out: str | None = None
@@ -74,8 +78,8 @@ class FitOptions:
         """Check what can be checked without data.
 
         Raises:
-            OptionError: If a word is unknown, the seed is negative, the budget is not a positive time, or the test
-                share is not between 0 and 1.
+            OptionError: If a word is unknown, a setting or the seed is out of range, the budget is not a positive
+                time, or the test share is not between 0 and 1.
         """
         if self.task == "regression":
             raise OptionError(
@@ -95,9 +99,11 @@ class FitOptions:
         for name in self.strategies:
             if name not in STRATEGIES:
                 raise OptionError(
-                    f"no strategy is called {name!r}; there is {', '.join(STRATEGIES)}",
+                    f"no strategy is called {name!r}; for images and texts there are {', '.join(STRATEGIES)}",
                     hint=did_you_mean(name, STRATEGIES),
                 )
+        for make in self.makes:
+            make(())
         if self.seed < 0:
             raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
         if not 0 < self.budget_s < math.inf:
@@ -113,6 +119,17 @@ class FitOptions:
             raise OptionError(
                 f"the test share must be above 0 and below 1, but got {self.test!r}", hint="0.2 holds out one in five."
             )
+
+    @property
+    def makes(self) -> tuple[MakeStrategy, ...]:
+        """The strategies to consider, with their settings.
+
+        Raises:
+            OptionError: If none of them has a setting that was asked for.
+        """
+        wanted = {name: STRATEGIES[name] for name in self.strategies or ("linear",)}
+        settings = read_settings(dict(self.settings), wanted)
+        return tuple(partial(strategy, **settings[name]) for name, strategy in wanted.items())
 
     @property
     def test_share(self) -> float | None:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from headstart.adaptation.strategies.settings import values_of
 from headstart.data.audit import Finding
 from headstart.data.dataset import Dataset
 from headstart.data.split import Split
@@ -30,7 +31,7 @@ from headstart.reports.record import (
     Run,
 )
 from headstart.search.candidates import Candidate
-from headstart.search.choice import Choice
+from headstart.search.choice import Choice, names
 from headstart.selection.ranking import Ranking
 
 _LIBRARIES = ("headstart", "torch", "timm", "transformers", "scikit-learn", "numpy", "pillow")
@@ -83,7 +84,7 @@ def make_record(made: Made) -> Run:
             strategy=winner.strategy.name,
             settings={**_settings(winner), "temperature": winner.out_of_fold.temperature},
             why=made.choice.why,
-            ties=tuple(each.proposal.name for each in made.choice.ties),
+            ties=names(made.choice.ties, made.climb.candidates),
         ),
         control=control,
         fit_check=FitCheck(made.training, winner.accuracy, test, fit_sentence(made.training, winner.accuracy, test)),
@@ -150,8 +151,8 @@ def _settings(candidate: Candidate) -> dict[str, str | float | int]:
     return {
         "layers": candidate.proposal.layers,
         "width": candidate.proposal.width,
-        "l2": candidate.out_of_fold.l2,
-        "scaling": "square root of the deviation, layers of equal weight",
+        **values_of(candidate.strategy),
+        **candidate.out_of_fold.chosen,
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from headstart.adaptation.predictor import Part
-from headstart.adaptation.strategies.linear import Linear, OutOfFold
+from headstart.adaptation.strategies.contract import MakeStrategy, OutOfFold, Strategy
 from headstart.backbones.spec import BackboneSpec
 from headstart.evaluation.calibration import softmax
 from headstart.evaluation.metrics import accuracy, correct, log_loss
@@ -82,7 +82,7 @@ class Candidate:
     Attributes:
         proposal: What was tried.
         strategy: What was fitted.
-        out_of_fold: Logits, strength and temperature.
+        out_of_fold: Logits, chosen settings and temperature.
         right: For each training item whether its out-of-fold prediction is right.
         accuracy: Share of right ones.
         log_loss: Of the calibrated out-of-fold probabilities, in nats.
@@ -90,12 +90,17 @@ class Candidate:
     """
 
     proposal: Proposal
-    strategy: Linear
+    strategy: Strategy
     out_of_fold: OutOfFold
     right: Bool[np.ndarray, " items"]
     accuracy: Estimate
     log_loss: Estimate
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """How people call it: what it sees and how it was adapted."""
+        return f"{self.proposal.name} · {self.strategy.name}"
 
 
 def try_out(
@@ -104,6 +109,7 @@ def try_out(
     targets: Int[np.ndarray, " items"],
     folds: Int[np.ndarray, " items"],
     *,
+    make: MakeStrategy,
     n_classes: int,
     seed: int,
     groups: Sequence[str] | None = None,
@@ -115,13 +121,14 @@ def try_out(
         features: Of the training items, by the name of the backbone.
         targets: The class of each training item.
         folds: The fold of each, the same for all candidates, so that every comparison is paired.
+        make: The strategy, with its settings.
         n_classes: The number of classes.
-        seed: Of the interval's bootstrap.
+        seed: Of whatever is random in the strategy, and of the interval's bootstrap.
         groups: For each item what it belongs with; items of one group need not be independent.
     """
     start = time.monotonic()
-    strategy = Linear(proposal.parts)
-    result = strategy.cross_validate(features, targets, folds, n_classes=n_classes)
+    strategy = make(proposal.parts)
+    result = strategy.cross_validate(features, targets, folds, n_classes=n_classes, seed=seed)
     probabilities = softmax(result.logits, result.temperature)
     return Candidate(
         proposal=proposal,

@@ -45,7 +45,7 @@ def choose(candidates: Sequence[Candidate], *, groups: Sequence[str] | None = No
     cheapest = min(each.proposal.cost for each in tied)
     winner = max((each for each in tied if each.proposal.cost == cheapest), key=_merit)
     others = tuple(each for each in tied if each is not winner)
-    return Choice(winner, others, _why(winner, best, others, len(candidates)))
+    return Choice(winner, others, _why(winner, best, others, candidates))
 
 
 def _ties(best: Candidate, other: Candidate, groups: Sequence[str] | None) -> bool:
@@ -57,14 +57,26 @@ def _merit(candidate: Candidate) -> tuple[float, float, int]:
     return candidate.accuracy.value, -candidate.log_loss.value, -candidate.proposal.width
 
 
-def _why(winner: Candidate, best: Candidate, others: Sequence[Candidate], n_tried: int) -> str:
-    if n_tried == 1:
+def names(candidates: Sequence[Candidate], among: Sequence[Candidate]) -> tuple[str, ...]:
+    """What to call some candidates among others: the strategy is said where there are several.
+
+    Args:
+        candidates: Those to be named.
+        among: All of them.
+    """
+    several = len({each.strategy.name for each in among}) > 1
+    return tuple(each.name if several else each.proposal.name for each in candidates)
+
+
+def _why(winner: Candidate, best: Candidate, others: Sequence[Candidate], tried: Sequence[Candidate]) -> str:
+    if len(tried) == 1:
         return "It is the only candidate that was tried."
     if winner is not best:
         ahead = 100 * (best.accuracy.value - winner.accuracy.value)
         unclear = f"which {winner.accuracy.n:,} items cannot tell from chance,"
         merit = f"{ahead:.1f} points better out-of-fold, {unclear}" if ahead else "as good out-of-fold"
-        return f"{best.proposal.name} is {merit} and costs more to run; a tie goes to the cheaper."
+        (called,) = names([best], tried)
+        return f"{called} is {merit} and costs more to run; a tie goes to the cheaper."
     if not others:
         return "It is the most accurate out-of-fold, ahead of every other candidate by more than a tie."
     n = len(others)

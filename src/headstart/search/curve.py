@@ -35,12 +35,12 @@ def draw_curve(
     items as the candidate itself. That one is a single cross-validation, so a single draw.
 
     Args:
-        candidate: Whose strategy and strength are used.
+        candidate: Whose strategy and settings are used.
         features: Of the training items, by the name of the backbone.
         targets: The class of each training item.
         folds: The fold of each.
         n_classes: The number of classes.
-        seed: Of the draws.
+        seed: Of the draws, and of whatever is random in the strategy.
         units: For each item the number of its unit, the items of equal content or of one group; whole units are then
             left out, as twice the labels would bring new units, and the points count as many items as these units
             are worth (Kish's number). Every item is its own where None.
@@ -55,7 +55,7 @@ def draw_curve(
         for fold in used
     ]
     logits = candidate.strategy.fit_subsets(
-        features, targets, np.stack(masks), n_classes=n_classes, l2=candidate.out_of_fold.l2
+        features, targets, np.stack(masks), n_classes=n_classes, chosen=candidate.out_of_fold, seed=seed
     )
     right = (logits.argmax(axis=2) == targets).reshape(len(_SHARES), _N_DRAWS, len(used), len(targets))
     draws = [[_shared(right[index, draw], folds, used) for draw in range(_N_DRAWS)] for index in range(len(_SHARES))]

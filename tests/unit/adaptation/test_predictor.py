@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.predictor import Part, Predictor, side_by_side
 from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.errors import OptionError
@@ -34,12 +35,12 @@ def test_an_unknown_layer_is_not_mistaken_for_another() -> None:
 
 def _predictor(temperature: float = 2.0) -> Predictor:
     weight, bias = RNG.normal(size=(3, 9)).astype(np.float32), np.array([0.1, -0.2, 0.3], dtype=np.float32)
-    return Predictor(("x", "y", "z"), PARTS, weight, bias, temperature)
+    return Predictor(("x", "y", "z"), PARTS, LinearHead(weight, bias), temperature)
 
 
 def test_probabilities_are_the_softmax_of_logits_over_the_temperature() -> None:
     predictor = _predictor()
-    logits = (side_by_side(SEEN, PARTS).astype(np.float64) @ predictor.weight.T + predictor.bias) / 2.0
+    logits = (side_by_side(SEEN, PARTS).astype(np.float64) @ predictor.head.weight.T + predictor.head.bias) / 2.0
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     found = predictor.probabilities(SEEN)
     np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local, open_local, write_local
@@ -45,7 +46,8 @@ def predictor(parts: tuple[Part, ...], width: int, *, classes: tuple[str, ...] =
     """A head of random numbers."""
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(len(classes), width)).astype(np.float32)
-    return Predictor(classes, parts, weight, rng.normal(size=len(classes)).astype(np.float32), 1.5)
+    bias = rng.normal(size=len(classes)).astype(np.float32)
+    return Predictor(classes, parts, LinearHead(weight, bias), 1.5)
 
 
 def manifest(head: Predictor) -> Manifest:

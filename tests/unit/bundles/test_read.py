@@ -115,11 +115,11 @@ def test_what_an_operating_system_leaves_behind_is_no_reason_to_refuse(bundle: P
 
 
 def test_a_newer_schema_asks_for_an_update(bundle: Path) -> None:
-    _edit(bundle, lambda manifest: manifest.update(schema="headstart.bundle/2", classes="not even a list"))
+    _edit(bundle, lambda manifest: manifest.update(schema="headstart.bundle/9", classes="not even a list"))
     error = _refused(bundle)
     assert str(error) == (
-        f"the bundle {str(bundle)!r} has the schema 'headstart.bundle/2', "
-        "and this version of headstart knows 'headstart.bundle/1'"
+        f"the bundle {str(bundle)!r} has the schema 'headstart.bundle/9', "
+        "and this version of headstart knows 'headstart.bundle/1' and 'headstart.bundle/2'"
     )
     assert error.hint == "Update headstart: pip install --upgrade headstart"
 
@@ -170,6 +170,54 @@ NAN = np.full((3, 8), np.nan, dtype=np.float32)
 def test_a_head_that_does_not_fit(bundle: Path, weight: np.ndarray, bias: np.ndarray, problem: str) -> None:
     _head(bundle, np.ascontiguousarray(weight), bias)
     assert str(_refused(bundle)) == f"the parts of {str(bundle)!r} do not fit together: {problem}"
+
+
+NEIGHBOURS = {
+    "mean": np.zeros(8, dtype=np.float32),
+    "scale": np.ones(8, dtype=np.float32),
+    "items": np.eye(4, 8, dtype=np.float32),
+    "votes": np.eye(4, 3, dtype=np.float32),
+    "k": np.array(2),
+}
+
+
+def _neighbours(bundle: Path, changes: dict[str, np.ndarray | None]) -> None:
+    arrays = {name: each for name, each in (NEIGHBOURS | changes).items() if each is not None}
+    (bundle / "head.safetensors").write_bytes(save(arrays))
+    _rehash(bundle, "head.safetensors")
+    _edit(bundle, lambda manifest: manifest.update(head="neighbours", schema="headstart.bundle/2"))
+
+
+def test_a_head_that_is_not_linear(bundle: Path) -> None:
+    _neighbours(bundle, {})
+    head = open_bundle(bundle).predictor.head
+    assert head.kind == "neighbours"
+    assert int(head.k) == 2
+    assert head.logits(np.eye(8)).shape == (8, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"k": np.array(0)}, "do not fit together: 3 classes and features of width 8 have a head of shape (8,) and"),
+        ({"k": np.array(5)}, "do not fit together: "),
+        ({"k": np.array([2])}, "do not fit together: "),
+        ({"votes": np.eye(3, 3, dtype=np.float32)}, "do not fit together: "),
+        ({"items": np.eye(4, 7, dtype=np.float32)}, "do not fit together: "),
+        ({"mean": np.full(8, np.inf, dtype=np.float32)}, "must be finite numbers"),
+        ({"votes": None}, "cannot be read: 'votes'"),
+    ],
+)
+def test_a_head_that_is_not_linear_and_does_not_fit(
+    bundle: Path, changes: dict[str, np.ndarray | None], problem: str
+) -> None:
+    _neighbours(bundle, changes)
+    assert problem in str(_refused(bundle))
+
+
+def test_a_kind_of_head_that_nobody_knows(bundle: Path) -> None:
+    _edit(bundle, lambda manifest: manifest.update(head="oracle"))
+    assert str(_refused(bundle)) == f"the head of {str(bundle)!r} cannot be read: 'oracle'"
 
 
 def test_a_head_that_is_no_safetensors_file(bundle: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors.numpy import save_file
 
 from bundles import sample
 from headstart._fingerprint import sha256_file
+from headstart.adaptation.heads.forms import Perceptron
 from headstart.adaptation.predictor import Part
 from headstart.backbones.resolve import open_local, source_head, write_local
 from headstart.backbones.source_head import SOURCE_HEAD
@@ -26,8 +28,8 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     head = sample.predictor((Part("tiny", "last"), Part("tiny", "early")), 8)
     write_bundle(tmp_path / "bundle", head, {"tiny": local}, manifest=sample.manifest(head), card="card")
     bundle = open_bundle(tmp_path / "bundle")
-    np.testing.assert_array_equal(bundle.predictor.weight, head.weight)
-    np.testing.assert_array_equal(bundle.predictor.bias, head.bias)
+    np.testing.assert_array_equal(bundle.predictor.head.weight, head.head.weight)
+    np.testing.assert_array_equal(bundle.predictor.head.bias, head.head.bias)
     assert (bundle.predictor.classes, bundle.predictor.parts, bundle.predictor.temperature) == (
         head.classes,
         head.parts,
@@ -35,6 +37,18 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     )
     assert bundle.backbones["tiny"].spec == local.spec
     assert bundle.backbones["tiny"].folder == tmp_path / "bundle" / "backbones" / "0"
+
+
+def test_a_linear_head_keeps_the_schema_that_older_versions_know(tmp_path: Path) -> None:
+    local = sample.tiny(tmp_path / "tiny")
+    head = sample.predictor((Part("tiny", "last"), Part("tiny", "early")), 8)
+    perceptron = Perceptron(np.ones((4, 8)), np.zeros(4), np.ones((3, 4)), np.zeros(3))
+    for each, kind, schema in ((head.head, "linear", 1), (perceptron, "perceptron", 2)):
+        folder = write_bundle(
+            tmp_path / kind, replace(head, head=each), {"tiny": local}, manifest=sample.manifest(head), card="card"
+        )
+        manifest = open_bundle(folder).manifest
+        assert (manifest.head, manifest.schema) == (kind, f"headstart.bundle/{schema}")
 
 
 def test_the_source_classifier_stays_at_home(tmp_path: Path) -> None:

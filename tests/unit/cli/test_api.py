@@ -52,6 +52,12 @@ def test_the_call_that_repeats_the_run_is_written_down(asked: dict[str, Any]) ->
     assert asked["options"].command == "headstart.fit('photos', strategies=('linear',), budget=20.0, seed=1)"
 
 
+def test_settings_are_written_down_as_they_are_given(asked: dict[str, Any]) -> None:
+    headstart.fit("photos", strategies="knn", settings={"k": 5})
+    assert asked["options"].command == "headstart.fit('photos', strategies=('knn',), settings={'k': 5})"
+    assert asked["options"].settings == (("k", 5),)
+
+
 def test_what_lives_in_memory_is_named(asked: dict[str, Any]) -> None:
     headstart.fit(["a", "b"], targets=np.array([0, 1]), test=Path("t.csv"))
     assert asked["options"].command == "headstart.fit(data, test='t.csv', targets=targets)"

@@ -53,6 +53,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
         "--task": "classification",
         "--modality": "image",
         "--strategy": "linear",
+        "--set": "l2=0.1",
         "--budget": "1.5m",
         "--seed": "3",
         "--out": "runs/x",
@@ -67,7 +68,43 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
     assert (asked.target, asked.column, asked.groups, asked.test) == ("kind", "path", "patient", "0.3")
     assert (asked.task, asked.modality, asked.seed, asked.budget_s) == ("classification", "image", 3, 90.0)
     assert (asked.backbones, asked.strategies) == (("efficientnet_lite0", "timm/resnet18"), ("linear",))
+    assert asked.settings == (("l2", "0.1"),)
     assert (asked.out, asked.overwrite, asked.device, asked.precision) == ("runs/x", True, "cpu", "float32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (
+            ("--set", "l2"),
+            "a setting must be KEY=VALUE, but got 'l2'",
+            "Write for example --set k=5.",
+        ),
+        (
+            ("--strategy", "knn", "--set", "n=5"),
+            "no setting of knn is called 'n'; there is k",
+            "Known names: k.",
+        ),
+        (
+            ("--strategy", "knn", "--set", "k=0"),
+            "the setting k of knn must be a whole number from 1 to 1000 or auto, but got 0",
+            "Left out, it is auto.",
+        ),
+        (
+            ("--strategy", "kn"),
+            "no strategy is called 'kn'; for images and texts there are linear, prototype, knn, mlp, head2toe",
+            "Did you mean 'knn'?",
+        ),
+    ],
+)
+def test_a_wrong_strategy_or_setting_is_the_users_mistake(
+    cli: Cli, recipe: Recipe, arguments: tuple[str, ...], message: str, hint: str
+) -> None:
+    result = cli("fit", "photos", *arguments)
+    assert result.code == 2
+    assert message in unwrapped(result.err)
+    assert hint in unwrapped(result.err)
+    assert recipe.options is None
 
 
 def test_the_command_that_repeats_the_run_can_be_typed(cli: Cli, recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from headstart._progress import Silent
+from headstart.adaptation.strategies import Knn, Linear, Prototype
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.data.dataset import Items
@@ -205,7 +207,7 @@ def test_a_handful_of_items_is_no_measure_of_speed(machine: Machine, tmp_path: P
 
 
 def _try(climb: Climb, wanted: Sequence[Proposal]) -> list[str]:
-    climb.try_all(wanted, TARGETS[:-2], FOLDS[:-2], n_classes=2, seed=0)
+    climb.try_all(wanted, [Linear], TARGETS[:-2], FOLDS[:-2], n_classes=2, seed=0)
     return [each.proposal.layers for each in climb.candidates]
 
 
@@ -217,6 +219,26 @@ def test_the_first_candidate_is_tried_in_any_case_and_others_if_they_fit(machine
     late.first_pass([local])
     assert _try(_divided(late), proposals(local.spec)) == ["last"]
     assert "a · all is left out" in _said(late)
+
+
+def test_each_strategy_is_tried_on_each_proposal_and_named_where_it_is_left_out(
+    machine: Machine, tmp_path: Path
+) -> None:
+    local = _local("a")
+    makes = [Prototype, partial(Knn, k=3)]
+    in_time = _after_first(machine, tmp_path, budget_s=100.0)
+    in_time.try_all(proposals(local.spec)[:2], makes, TARGETS[:-2], FOLDS[:-2], n_classes=2, seed=0)
+    assert [each.name for each in in_time.candidates] == [
+        "a · last · prototype",
+        "a · last · knn",
+        "a · early · prototype",
+        "a · early · knn",
+    ]
+    assert in_time.candidates[1].out_of_fold.chosen == {"k": 3}
+    late = _climb(tmp_path, budget_s=machine.now + 1.0)
+    late.first_pass([local])
+    _divided(late).try_all(proposals(local.spec)[:1], makes, TARGETS[:-2], FOLDS[:-2], n_classes=2, seed=0)
+    assert "a · last · knn is left out" in _said(late)
 
 
 def test_going_on_with_fewer_items_keeps_rows_together(machine: Machine, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.data.dataset import Dataset, Items
@@ -32,7 +33,7 @@ def _says(targets: np.ndarray) -> dict[str, Features]:
 
 
 PREDICTOR = Predictor(
-    CLASSES, (Part("a", "last"),), 5 * np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32), 1.0
+    CLASSES, (Part("a", "last"),), LinearHead(5 * np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32)), 1.0
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from headstart.adaptation.strategies import STRATEGIES
 from headstart.errors import OptionError
 from headstart.recipes.options import FitOptions
 
@@ -28,7 +29,26 @@ from headstart.recipes.options import FitOptions
             "the modality must be auto or image or text, but got 'images'",
             "Did you mean 'image'?",
         ),
-        ({"strategies": ("linaer",)}, "no strategy is called 'linaer'; there is linear", "Did you mean 'linear'?"),
+        (
+            {"strategies": ("linaer",)},
+            f"no strategy is called 'linaer'; for images and texts there are {', '.join(STRATEGIES)}",
+            "Did you mean 'linear'?",
+        ),
+        (
+            {"settings": (("l2s", "1"),)},
+            "no setting of linear is called 'l2s'; there is balance, l2, scaling",
+            "Did you mean 'l2'?",
+        ),
+        (
+            {"strategies": ("linear",), "settings": (("l2", "-1"),)},
+            "the setting l2 of linear must be a number from 1e-05 to 1000 or auto, but got -1.0",
+            "Left out, it is auto.",
+        ),
+        (
+            {"settings": (("scaling", "harden"),)},
+            "the setting scaling of linear must be soften or standardise, but got 'harden'",
+            "Left out, it is soften.",
+        ),
         ({"seed": -1}, "the seed must be 0 or greater, but got -1", "Use --seed 0."),
         ({"test": 1.0}, "the test share must be above 0 and below 1, but got 1.0", "0.2 holds out one in five."),
         ({"test": "0"}, "the test share must be above 0 and below 1, but got '0'", "0.2 holds out one in five."),

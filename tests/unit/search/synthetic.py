@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.adaptation.strategies.linear import Linear, OutOfFold
+from headstart.adaptation.strategies import Linear, OutOfFold
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.evaluation.records import Estimate
 from headstart.features.extract import Features
@@ -55,7 +55,7 @@ def candidate(
     return Candidate(
         proposal=proposal,
         strategy=Linear(proposal.parts),
-        out_of_fold=OutOfFold(np.zeros((n, 2)), 1e-3, 1.0),
+        out_of_fold=OutOfFold(np.zeros((n, 2)), {"l2": 1e-3}, 1.0),
         right=right,
         accuracy=Estimate(value, value, value, n),
         log_loss=Estimate(log_loss, log_loss, log_loss, n),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.adaptation.predictor import Part
+from headstart.adaptation.strategies import Linear
 from headstart.search.candidates import Proposal, joint_proposals, proposals, try_out
 from search.synthetic import features, spec
 
@@ -52,7 +53,9 @@ def _tried(apart: float, seed: int = 0) -> tuple[np.ndarray, object]:
     targets = np.arange(150) % 3
     backbone = spec("a", layers=(("last", 12),))
     seen = {"a": features(backbone, targets, apart=apart, seed=seed)}
-    return targets, try_out(Proposal("last", (backbone,)), seen, targets, np.arange(150) // 3 % 5, n_classes=3, seed=0)
+    return targets, try_out(
+        Proposal("last", (backbone,)), seen, targets, np.arange(150) // 3 % 5, make=Linear, n_classes=3, seed=0
+    )
 
 
 def test_classes_far_apart_are_told_apart() -> None:
@@ -81,7 +84,7 @@ def test_a_fold_whose_training_part_lacks_a_class_counts_its_items_as_errors() -
     backbone = spec("a", layers=(("last", 6),))
     seen = {"a": features(backbone, targets, apart=9.0)}
     folds = np.append(np.arange(40) // 2 % 5, 0)
-    tried = try_out(Proposal("last", (backbone,)), seen, targets, folds, n_classes=3, seed=0)
+    tried = try_out(Proposal("last", (backbone,)), seen, targets, folds, make=Linear, n_classes=3, seed=0)
     assert not tried.right[-1]
     assert tried.right[:-1].all()
     assert np.isfinite(tried.log_loss.value)

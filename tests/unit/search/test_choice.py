@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from headstart.search.choice import choose
+from headstart.adaptation.strategies import Mlp
+from headstart.search.choice import choose, names
 from search.synthetic import candidate, right
 
 
@@ -83,6 +85,15 @@ def test_the_order_of_trying_does_not_matter() -> None:
         candidate(right(200, 181), name="c", gflops=2, log_loss=0.33),
     ]
     assert {choose(order).winner.proposal.name for order in itertools.permutations(tried)} == {"b · last"}
+
+
+def test_strategies_are_told_apart_by_name_where_there_are_several() -> None:
+    linear = candidate(right(400, 378), name="cheap", gflops=1)
+    mlp = replace(candidate(right(400, 380), name="dear", gflops=9), strategy=Mlp(()))
+    choice = choose([linear, mlp])
+    assert choice.why.startswith("dear · last · mlp is 0.5 points better out-of-fold")
+    assert names(choice.ties, [linear, mlp]) == ("dear · last · mlp",)
+    assert names([linear], [linear]) == ("cheap · last",)
 
 
 @pytest.mark.parametrize("n", [50, 100, 400])

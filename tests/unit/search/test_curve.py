@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headstart.adaptation.strategies import Linear
 from headstart.evaluation.records import LearningCurve
 from headstart.search import curve
 from headstart.search.candidates import Proposal, try_out
@@ -24,7 +25,7 @@ def _curve(
     n_classes = int(targets.max()) + 1
     backbone = spec("a", layers=(("last", width),))
     seen = {"a": features(backbone, targets, apart=apart)}
-    tried = try_out(Proposal("last", (backbone,)), seen, targets, folds, n_classes=n_classes, seed=0)
+    tried = try_out(Proposal("last", (backbone,)), seen, targets, folds, make=Linear, n_classes=n_classes, seed=0)
     return draw_curve(tried, seen, targets, folds, n_classes=n_classes, seed=seed, units=units)
 
 

@@ -17,10 +17,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headstart._threads import one_thread
-from headstart.adaptation.heads._door import check_folds, check_l2, check_masks, check_weights, prepare
+from headstart.adaptation.heads._descent import State
+from headstart.adaptation.heads._door import Prepared, check_folds, check_l2, check_masks, check_weights, prepare
 from headstart.adaptation.heads._geometry import ByItems
-from headstart.adaptation.heads._groups import combined, group
+from headstart.adaptation.heads._groups import Group, combined, group
 from headstart.adaptation.heads._path import Folds, Tried
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.errors import OptionError
 
 _GRID = tuple(float(f"{10 ** (1 - half / 2):.3g}") for half in range(-4, 12))
@@ -33,24 +35,6 @@ _COARSE = 1e-5
 """The same while strengths are compared: out-of-fold log loss near the best is then right to about 1e-3."""
 
 Ending = Literal["turned up", "all tried"]
-
-
-@dataclass(frozen=True, eq=False)
-class LinearHead:
-    """A linear map from features to logits.
-
-    Attributes:
-        weight: One row for each class.
-        bias: One number for each class.
-    """
-
-    weight: Float[np.ndarray, "classes width"]
-    bias: Float[np.ndarray, " classes"]
-
-    def logits(self, features: Float[np.ndarray, "items width"]) -> Float[np.ndarray, "items classes"]:
-        """The logits of some items; their softmax are the probabilities."""
-        logits: np.ndarray = features @ self.weight.T + self.bias
-        return logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,11 +157,56 @@ def fit(
     penalty = items.penalty(check_l2(l2))
     with one_thread():
         state = whole.solve(penalty, tolerance=_FINE)
-    coefficients = state.step.coefficients[0]
-    weight = (
-        combined(coefficients, items.features) if isinstance(whole.geometry, ByItems) else coefficients
-    ) / items.scale
-    bias = state.bias[0] - weight @ items.mean
+    return _head(items, whole, state, 0)
+
+
+def fit_heads(
+    features: Float[np.ndarray, "items width"],
+    targets: Int[np.ndarray, " items"],
+    masks: Bool[np.ndarray, "subsets items"],
+    *,
+    l2: float,
+    n_classes: int,
+) -> list[LinearHead]:
+    """The heads that were fitted on subsets of items, as exact as is needed to compare their weights.
+
+    Args:
+        features: What the backbone says, scaled (see `Scaling`).
+        targets: The class of each item.
+        masks: For each subset, which items are in it.
+        l2: The strength of the penalty, greater than 0.
+        n_classes: The number of classes.
+
+    Raises:
+        DataError: If there are no items, features are not finite, or a target is no class.
+        OptionError: If lengths differ, the strength is not positive, or a subset is empty.
+    """
+    items = prepare(features, targets, n_classes=n_classes)
+    check_masks(masks, len(items.features))
+    penalty = items.penalty(check_l2(l2))
+    heads: dict[int, LinearHead] = {}
+    with one_thread():
+        for some in group(items, masks):
+            state = some.solve(penalty, tolerance=_COARSE)
+            for place, number in enumerate(some.numbers):
+                rows = replace(items, features=items.features[masks[number]])
+                heads[number] = _head(rows, some, state, place)
+    return [heads[number] for number in range(len(masks))]
+
+
+def _head(items: Prepared, solved: Group, state: State, place: int) -> LinearHead:
+    """The head on unprepared features that one solution of a group stands for.
+
+    Args:
+        items: Those that the head was fitted on.
+        solved: The group.
+        state: Its solutions.
+        place: Which of them.
+    """
+    coefficients = state.step.coefficients[place]
+    by_items = isinstance(solved.geometry, ByItems)
+    weight = (combined(coefficients, items.features) if by_items else coefficients) / items.scale
+    bias = state.bias[place] - weight @ items.mean
     # Probabilities do not change when all logits move together; of such heads this is the one with a mean of 0.
     bias -= bias.mean()
     return LinearHead(weight.astype(np.float32), bias.astype(np.float32))

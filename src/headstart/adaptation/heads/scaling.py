@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from headstart._checks import did_you_mean
 from headstart.adaptation.heads._door import check_features
-from headstart.adaptation.heads.logistic import LinearHead
+from headstart.adaptation.heads.forms import LinearHead, unit_rows
 from headstart.errors import OptionError
 
 Kind = Literal["soften", "standardise", "normalise"]
@@ -122,14 +122,3 @@ def _deviation(features: Float[np.ndarray, "items width"]) -> Float[np.ndarray, 
     """The standard deviation of each column, some columns at a time: numpy copies what it is given to float64."""
     starts = range(0, features.shape[1], _COLUMNS)
     return np.concatenate([features[:, start : start + _COLUMNS].std(axis=0, dtype=np.float64) for start in starts])
-
-
-def unit_rows(features: Float[np.ndarray, "items width"]) -> Float[np.ndarray, "items width"]:
-    """Each row divided by its length; a row of zeros stays.
-
-    Args:
-        features: One row for each item.
-    """
-    lengths = np.sqrt(np.einsum("iw,iw->i", features, features, dtype=np.float64))
-    unit: np.ndarray = features / np.where(lengths > 0, lengths, 1.0)[:, None]
-    return unit

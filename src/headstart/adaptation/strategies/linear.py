@@ -4,43 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headstart.adaptation.heads import logistic
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
-from headstart.adaptation.predictor import Part, Predictor, side_by_side
+from headstart.adaptation.predictor import Part, Predictor
+from headstart.adaptation.strategies._seen import scaled
+from headstart.adaptation.strategies.contract import OutOfFold
+from headstart.adaptation.strategies.settings import check_settings, real, word
 from headstart.evaluation.calibration import fit_temperature
 from headstart.features.extract import Features
 
 
-@dataclass(frozen=True, eq=False)
-class OutOfFold:
-    """What a strategy does on training items that it did not see.
-
-    Attributes:
-        logits: For each item, from the head that was fitted on the other folds.
-        l2: The strength of the penalty with the lowest out-of-fold log loss.
-        temperature: What makes these logits calibrated, fitted on them.
-    """
-
-    logits: Float[np.ndarray, "items classes"]
-    l2: float
-    temperature: float
-
-
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Multinomial logistic regression on softened layers (see `Scaling`), each layer with the same say.
+    """Multinomial logistic regression on scaled layers (see `Scaling`), each layer with the same say.
 
     Attributes:
         parts: The layers that the head sees.
+        l2: The strength of the penalty; None chooses the one with the lowest out-of-fold log loss.
+        scaling: Whether columns are divided by the square root of their deviation (`soften`) or by all of it.
+        balance: How far the classes' shares among the training items are taken out of the answers: with 0 rare classes
+            stay rare, with 1 every class is as likely as the others before an item is seen (logit adjustment, Menon et
+            al. 2021, arXiv:2007.07314). It raises balanced accuracy and F1, and lowers accuracy.
     """
 
     parts: tuple[Part, ...]
+    l2: float | None = real(None, 1e-5, 1e3, log=True)
+    scaling: Literal["soften", "standardise"] = word("soften", "standardise")
+    balance: float = real(0.0, 0.0, 1.0)
     name: ClassVar[str] = "linear"
+    is_random: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            OptionError: If one is outside its range.
+        """
+        check_settings(self)
 
     def cross_validate(
         self,
@@ -49,6 +55,7 @@ class Linear:
         folds: Int[np.ndarray, " items"],
         *,
         n_classes: int,
+        seed: int = 0,  # noqa: ARG002 - nothing here is random
     ) -> OutOfFold:
         """Choose the strength of the penalty and predict every item out-of-fold, for all folds and strengths together.
 
@@ -57,10 +64,15 @@ class Linear:
             targets: The class of each item.
             folds: The fold of each item.
             n_classes: The number of classes.
+            seed: Plays no part.
         """
-        path = logistic.cross_validate(self._scaled(features)[0], targets, folds, n_classes=n_classes, overwrite=True)
+        seen, _ = self._scaled(features)
+        strengths = None if self.l2 is None else [self.l2]
+        path = logistic.cross_validate(seen, targets, folds, n_classes=n_classes, strengths=strengths, overwrite=True)
         logits = path.oof_logits[path.best].astype(np.float64)
-        return OutOfFold(logits, path.l2, fit_temperature(logits, targets))
+        temperature = fit_temperature(logits, targets)
+        shift = self._shift(targets, n_classes, temperature)
+        return OutOfFold(logits + shift, {"l2": path.l2}, temperature)
 
     def fit(
         self,
@@ -69,6 +81,7 @@ class Linear:
         *,
         classes: tuple[str, ...],
         chosen: OutOfFold,
+        seed: int = 0,  # noqa: ARG002 - nothing here is random
     ) -> Predictor:
         """The head on all training items, with what cross-validation chose.
 
@@ -77,10 +90,14 @@ class Linear:
             targets: The class of each item.
             classes: The class names.
             chosen: The strength of the penalty and the temperature.
+            seed: Plays no part.
         """
-        scaled, scaling = self._scaled(features)
-        head = scaling.fold_into(logistic.fit(scaled, targets, l2=chosen.l2, n_classes=len(classes), overwrite=True))
-        return Predictor(classes, self.parts, head.weight, head.bias, chosen.temperature)
+        seen, scaling = self._scaled(features)
+        l2 = float(chosen.chosen["l2"])
+        head = scaling.fold_into(logistic.fit(seen, targets, l2=l2, n_classes=len(classes), overwrite=True))
+        shift = self._shift(targets, len(classes), chosen.temperature)
+        shifted = LinearHead(head.weight, (head.bias + shift).astype(np.float32))
+        return Predictor(classes, self.parts, shifted, chosen.temperature)
 
     def fit_subsets(
         self,
@@ -89,7 +106,8 @@ class Linear:
         masks: Bool[np.ndarray, "subsets items"],
         *,
         n_classes: int,
-        l2: float,
+        chosen: OutOfFold,
+        seed: int = 0,  # noqa: ARG002 - nothing here is random
     ) -> Float[np.ndarray, "subsets items classes"]:
         """The logits of all items from heads that were fitted on subsets of them.
 
@@ -98,15 +116,22 @@ class Linear:
             targets: The class of each item.
             masks: Which items are in which subset.
             n_classes: The number of classes.
-            l2: The strength of the penalty.
+            chosen: The strength of the penalty and the temperature.
+            seed: Plays no part.
         """
-        return logistic.fit_subsets(
-            self._scaled(features)[0], targets, masks, l2=l2, n_classes=n_classes, overwrite=True
-        )
+        seen, _ = self._scaled(features)
+        l2 = float(chosen.chosen["l2"])
+        logits = logistic.fit_subsets(seen, targets, masks, l2=l2, n_classes=n_classes, overwrite=True)
+        for each, mask in zip(logits, masks, strict=True):
+            each += self._shift(targets[mask], n_classes, chosen.temperature)
+        return logits
 
     def _scaled(self, features: Mapping[str, Features]) -> tuple[Float[np.ndarray, "items width"], Scaling]:
-        seen = side_by_side(features, self.parts)
-        widths = [features[part.backbone].layer(part.layer).shape[1] for part in self.parts]
-        scaling = Scaling.fit(seen, blocks=widths)
-        # Several parts lie side by side in an array of their own.
-        return scaling.apply(seen, overwrite=len(self.parts) > 1), scaling
+        return scaled(features, self.parts, self.scaling)
+
+    def _shift(self, targets: Int[np.ndarray, " items"], n_classes: int, temperature: float) -> np.ndarray:
+        """What is added to logits before they are divided by the temperature."""
+        counts = np.bincount(targets, minlength=n_classes)
+        # A class without items is left as rare as it is.
+        shares = np.where(counts > 0, counts / len(targets), 1.0)
+        return np.asarray(-self.balance * temperature * np.log(shares))

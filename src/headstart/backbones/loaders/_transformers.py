@@ -119,7 +119,16 @@ def save_part(config: Any, source_file: Path, folder: Path, name: str) -> None:
     """
     weights = read_weights(source_file, name)
     kinds = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
-    network = _filled(config, weights, name, dtype=kinds.pop() if len(kinds) == 1 else torch.float32)
+    write_part(_filled(config, weights, name, dtype=kinds.pop() if len(kinds) == 1 else torch.float32), folder)
+
+
+def write_part(network: Any, folder: Path) -> None:
+    """Write a network's weights and configuration in the hub's own layout.
+
+    Args:
+        network: From `open_part`.
+        folder: Where.
+    """
     with _quietly():
         network.save_pretrained(folder, max_shard_size="1TB")  # one file, whatever its size
 

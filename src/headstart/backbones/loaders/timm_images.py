@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +20,7 @@ from safetensors.torch import save_file
 from headstart._checks import nearest
 from headstart.backbones.backbone import Batch
 from headstart.backbones.loaders._cost import counted
+from headstart.backbones.loaders._cutting import input_of
 from headstart.backbones.loaders._folding import fold_batch_norm
 from headstart.backbones.loaders._images import (
     example_pictures,
@@ -30,10 +34,15 @@ from headstart.backbones.loaders._images import (
 from headstart.backbones.loaders._weights import load_strictly, read_checkpoint, read_weights
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
+from headstart.backbones.stages import Cut, boundary
 from headstart.errors import BackboneError
 
 _KEPT_STAGES = 2
 _CONFIG = "config.json"
+_ROWS_OF_STAGES = ("blocks", "stages", "layers")
+_SINGLE_STAGE = re.compile(r"(layer|s)\d+")  # of ResNets and RegNets
+_HEAD = {"global_pool", "attn_pool", "fc_norm", "head_drop", "head", "fc", "classifier"}
+"""Where timm's `forward_head` begins: modules lie in a network in the order in which they run."""
 
 
 class TimmBackbone:
@@ -287,7 +296,80 @@ def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) ->
     Raises:
         BackboneError: If the weights do not fit the architecture.
     """
+    return TimmBackbone(spec, _filled(spec, folder), device, precision)
+
+
+def _filled(spec: BackboneSpec, folder: Path) -> Any:
     network = _build(spec.architecture, _arguments(spec, folder))
     weights = read_weights(folder / "model.safetensors", spec.name)
     load_strictly(network, weights, name=spec.name, architecture=spec.architecture)
-    return TimmBackbone(spec, network, device, precision)
+    return network
+
+
+def cut(spec: BackboneSpec, folder: Path, n_stages: int, device: str, precision: Precision) -> Cut:
+    """The network in two parts; BatchNorm below the cut is folded, above it stays as it is.
+
+    Raises:
+        OptionError: If the network has fewer stages.
+        BackboneError: If the weights do not fit, or the network has no stages that follow each other.
+    """
+    network = _filled(spec, folder).eval()
+    stages, rest = _stages_in_order(network)
+    first = boundary(list(stages), n_stages, spec)
+    name, above = list(stages)[first], [*list(stages.values())[first:], *rest]
+    wanted = image_input(spec)
+    place, dtype = torch.device(device), torch.bfloat16 if precision == "bfloat16" else torch.float32
+    example = example_pictures(wanted.size_px)
+
+    def run_below(frozen: Any, pictures: torch.Tensor) -> torch.Tensor:
+        return input_of(frozen.get_submodule(name), lambda: frozen.forward_features(pictures))
+
+    below = fold_batch_norm(network.requires_grad_(requires_grad=False), lambda each: (run_below(each, example),))
+    # What has no norm to fold comes back as it is, and what is trained must be another network.
+    below = copy.deepcopy(below) if below is network else below
+    below = below.to(place, dtype, memory_format=torch.channels_last)
+    network = network.to(place, memory_format=torch.channels_last)
+    normalised = normaliser(wanted, place)
+
+    def lower(batch: Batch) -> tuple[torch.Tensor, None]:
+        with torch.no_grad():  # not inference_mode, whose tensors no gradient may pass
+            maps = run_below(below, normalised(batch).to(dtype))
+        # Channels at the end, as they lie in memory: what is kept and read again then lies so without a copy.
+        return (maps.permute(0, 2, 3, 1) if maps.ndim == 4 else maps), None
+
+    def upper(activations: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+        del lengths
+        maps = activations.permute(0, 3, 1, 2) if activations.ndim == 4 else activations
+        for module in above:
+            maps = module(maps)
+        last: torch.Tensor = network.forward_head(maps, pre_logits=True)
+        return last
+
+    def whole(batch: Batch) -> torch.Tensor:
+        with torch.inference_mode():
+            last: torch.Tensor = network.forward_head(network.forward_features(normalised(batch)), pre_logits=True)
+        return last
+
+    def save(target: Path) -> None:
+        weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+        save_file(weights, target / "model.safetensors")
+        if (folder / _CONFIG).exists():
+            shutil.copyfile(folder / _CONFIG, target / _CONFIG)
+
+    return Cut(lower, upper, whole, network, tuple(stages.values())[first:], save)
+
+
+def _stages_in_order(network: Any) -> tuple[dict[str, torch.nn.Module], list[torch.nn.Module]]:
+    """The stages by name, and the modules between the last of them and the head."""
+    stages: dict[str, torch.nn.Module] = {}
+    rest: list[torch.nn.Module] = []
+    for name, module in network.named_children():
+        if name in _HEAD:
+            break
+        if name in _ROWS_OF_STAGES:
+            stages |= {f"{name}.{each}": stage for each, stage in module.named_children()}
+        elif _SINGLE_STAGE.fullmatch(name):
+            stages[name] = module
+        elif stages:
+            rest.append(module)
+    return stages, rest

@@ -9,6 +9,7 @@ from headstart.backbones.loaders import Loader, transformers_images, transformer
 from headstart.backbones.loaders._transformers import read_config, sees_images
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Source
+from headstart.backbones.stages import Cut, uncuttable
 
 _TEXTS: Loader = transformers_texts
 _IMAGES: Loader = transformers_images
@@ -32,3 +33,15 @@ def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> Non
 def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> Backbone:
     """The network with the weights of `import_weights`."""
     return (_TEXTS if spec.image is None else _IMAGES).load(spec, folder, device, precision)
+
+
+def cut(spec: BackboneSpec, folder: Path, n_stages: int, device: str, precision: Precision) -> Cut:
+    """The network in two parts; image towers cannot be cut.
+
+    Raises:
+        OptionError: If the network has fewer layers.
+        BackboneError: If it is an image tower, or as `load`.
+    """
+    if spec.image is not None:
+        raise uncuttable(spec)
+    return transformers_texts.cut(spec, folder, n_stages, device, precision)

@@ -7,7 +7,7 @@ import numpy as np
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.predictor import Part
-from headstart.adaptation.strategies.linear import Linear
+from headstart.adaptation.strategies import Linear, OutOfFold
 from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.evaluation.calibration import softmax
 from headstart.features.extract import Features
@@ -32,7 +32,7 @@ def test_the_predictor_on_raw_features_is_the_head_on_scaled_ones() -> None:
     predictor = strategy.fit(seen, TARGETS, classes=("x", "y", "z"), chosen=chosen)
     raw = seen["a"].values
     scaling = Scaling.fit(raw, blocks=[5, 7])
-    head = logistic.fit(scaling.apply(raw), TARGETS, l2=chosen.l2, n_classes=3)
+    head = logistic.fit(scaling.apply(raw), TARGETS, l2=chosen.chosen["l2"], n_classes=3)
     expected = softmax(scaling.apply(raw) @ head.weight.T + head.bias, chosen.temperature)
     np.testing.assert_allclose(predictor.probabilities(seen), expected, atol=1e-4)
 
@@ -58,9 +58,10 @@ def test_a_subset_is_all_that_its_head_saw() -> None:
     seen = _seen()
     strategy = Linear(PARTS)
     mask = FOLDS != 0
+    chosen = OutOfFold(np.zeros((90, 3)), {"l2": 1e-3}, 1.0)
     changed = TARGETS.copy()
     changed[~mask] = 0
     first, second = (
-        strategy.fit_subsets(seen, targets, mask[None], n_classes=3, l2=1e-3) for targets in (TARGETS, changed)
+        strategy.fit_subsets(seen, targets, mask[None], n_classes=3, chosen=chosen) for targets in (TARGETS, changed)
     )
     np.testing.assert_allclose(first, second, atol=1e-6)

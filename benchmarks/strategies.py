@@ -1,0 +1,174 @@
+"""What each strategy on features is worth: sets × strategies × labels a class.
+
+    python benchmarks/strategies.py [DATA_FOLDER] [--home FOLDER] [--only SET]... [--strategy NAME]... [--out FILE]
+
+DATA_FOLDER holds `images/` and `text/` with one set each below them. Of every set the features of one starter are used,
+`efficientnet_lite0` or `all_minilm_l6_v2`: its last layer, and all of its layers. From the training items 8 and 32
+of each class are drawn, and all are taken, with three seeds; settings are chosen out-of-fold, and the accuracy is that
+on the set's own test items, or a fifth where it has none. One line of the CSV is one set, strategy and number of
+labels: mean, lowest and highest of the seeds, and the seconds that choosing and fitting took on average.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from _provenance import provenance
+from headstart._randomness import generator
+from headstart.adaptation.predictor import Part
+from headstart.adaptation.strategies import STRATEGIES
+from headstart.backbones.catalogue import starters
+from headstart.backbones.precision import pick_precision
+from headstart.backbones.resolve import resolve
+from headstart.data.dataset import Dataset
+from headstart.data.folds import folds as make_folds
+from headstart.data.identify import identify
+from headstart.data.read import read_dataset
+from headstart.data.reduce import spread_out, trainable
+from headstart.data.split import split
+from headstart.evaluation.metrics import log_loss
+from headstart.features.extract import Compute, Features, extract
+from headstart.features.store import Store
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+RESULTS = Path(__file__).parent / "results" / "strategies.csv"
+LABELS: tuple[int | None, ...] = (8, 32, None)
+N_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    set: str
+    backbone: str
+    layers: str
+    strategy: str
+    labels: str
+    n_train: int
+    accuracy: float
+    lowest: float
+    highest: float
+    log_loss: float
+    seconds: float
+    n_seeds: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A set with the features of its items."""
+
+    train: Dataset
+    features: Features
+    unseen: Features
+    truth: np.ndarray
+
+
+def look(folder: Path, home: Path) -> Seen:
+    """Read a set, and take its features from the store, which computes what it lacks."""
+    with Store.open(home) as store:
+        data = spread_out(identify(read_dataset(folder), known=store), seed=0)
+        local = resolve(starters(data.modality)[0].name, home)
+        compute = Compute("cpu", pick_precision("auto", "cpu"))
+        (found,) = extract(data.items, [local], store=store, compute=compute).features
+    sides = split(data, fraction=0.2, seed=0)
+    train = trainable(sides.train)
+    place = {name: row for row, name in enumerate(data.items.names)}
+    rows = np.array([place[name] for name in train.items.names])
+    test_rows = np.array([place[name] for name in sides.test.items.names])
+    return Seen(train, found.take(rows), found.take(test_rows), sides.test.open())
+
+
+def drawn(targets: np.ndarray, labels: int | None, seed: int) -> np.ndarray:
+    """So many items of each class, or all of a class that has fewer, in the order of the set."""
+    if labels is None:
+        return np.arange(len(targets))
+    rng = generator(seed, "labels", labels)
+    classes = [rng.permutation(np.flatnonzero(targets == target))[:labels] for target in np.unique(targets)]
+    return np.sort(np.concatenate(classes))
+
+
+def measure(seen: Seen, name: str, labels: int | None, layers: str) -> tuple[list[tuple[float, float, float]], int]:
+    """For each seed accuracy, log loss and seconds, and the number of training items."""
+    backbone = seen.features.backbone
+    parts = tuple(Part(backbone.name, each.name) for each in backbone.layers if layers in ("all", each.name))
+    found = []
+    for seed in range(N_SEEDS):
+        rows = drawn(seen.train.targets, labels, seed)
+        some = seen.train.take(rows)
+        features = {backbone.name: seen.features.take(rows)}
+        folds = make_folds(some, n_folds=5, seed=seed)
+        begin = time.monotonic()
+        strategy = STRATEGIES[name](parts)
+        chosen = strategy.cross_validate(features, some.targets, folds, n_classes=len(some.classes), seed=seed)
+        predictor = strategy.fit(features, some.targets, classes=some.classes, chosen=chosen, seed=seed)
+        seconds = time.monotonic() - begin
+        probabilities = predictor.probabilities({backbone.name: seen.unseen})
+        right = float((probabilities.argmax(axis=1) == seen.truth).mean())
+        found.append((right, log_loss(seen.truth, probabilities, seed=0).value, seconds))
+        if labels is None and not strategy.is_random:
+            break  # another seed would only be another division into folds
+    return found, len(rows)
+
+
+def rows_of(folder: Path, home: Path, strategies: list[str]) -> Iterator[Row]:
+    """The lines of one set."""
+    seen = look(folder, home)
+    several = len(seen.features.backbone.layers) > 1
+    for labels in LABELS:
+        for layers in ("last", "all") if several else ("last",):
+            for name in strategies:
+                found, n_train = measure(seen, name, labels, layers)
+                accuracy, loss, seconds = (np.array(column) for column in zip(*found, strict=True))
+                yield Row(
+                    set=folder.name,
+                    backbone=seen.features.backbone.name,
+                    layers=layers,
+                    strategy=name,
+                    labels="all" if labels is None else str(labels),
+                    n_train=n_train,
+                    accuracy=round(float(accuracy.mean()), 4),
+                    lowest=round(float(accuracy.min()), 4),
+                    highest=round(float(accuracy.max()), 4),
+                    log_loss=round(float(loss.mean()), 4),
+                    seconds=round(float(seconds.mean()), 2),
+                    n_seeds=len(found),
+                )
+
+
+def main() -> None:
+    """Write the CSV line by line, and show each on the way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="?", default=SHARED)
+    parser.add_argument("--only", action="append", default=[], help="the name of a set; may be repeated")
+    parser.add_argument("--strategy", action="append", default=[], choices=[*STRATEGIES, []], metavar="NAME")
+    parser.add_argument("--home", type=Path, help="where features are kept; a temporary folder by default")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    folders = sorted([*(options.data / "images").glob("*"), *(options.data / "text").glob("*")])
+    wanted = [folder for folder in folders if folder.is_dir() and (not options.only or folder.name in options.only)]
+    if not wanted:
+        sys.exit(f"nothing measured: {options.data} has no such sets")
+    with tempfile.TemporaryDirectory() as scratch, options.out.open("w", newline="") as file:
+        file.write(f"# {provenance()}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([field.name for field in fields(Row)])
+        for folder in wanted:
+            for row in rows_of(folder, options.home or Path(scratch), options.strategy or list(STRATEGIES)):
+                values = [getattr(row, field.name) for field in fields(Row)]
+                writer.writerow(values)
+                file.flush()
+                print(*values, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What strategies have in common: layers side by side, scaled, and the choice among settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from headstart.adaptation.heads.forms import unit_rows
+from headstart.adaptation.heads.scaling import Kind, Scaling
+from headstart.adaptation.predictor import Part, side_by_side
+from headstart.adaptation.strategies.contract import OutOfFold
+from headstart.adaptation.strategies.settings import Value
+from headstart.evaluation.calibration import fit_temperature, softmax
+from headstart.features.extract import Features
+
+_TINY = 1e-300
+
+
+def scaled(
+    features: Mapping[str, Features], parts: Sequence[Part], kind: Kind = "soften"
+) -> tuple[Float[np.ndarray, "items width"], Scaling]:
+    """The columns of some layers in an array of their own, each layer with the same say, and what was done to them.
+
+    Args:
+        features: By the name of the backbone.
+        parts: What to take.
+        kind: As for `Scaling.fit`.
+    """
+    seen = side_by_side(features, parts)
+    widths = [features[part.backbone].layer(part.layer).shape[1] for part in parts]
+    scaling = Scaling.fit(seen, kind, blocks=widths)
+    # Several parts lie side by side in an array of their own.
+    return scaling.apply(seen, overwrite=len(parts) > 1), scaling
+
+
+def directions(
+    features: Mapping[str, Features], parts: Sequence[Part]
+) -> tuple[Float[np.ndarray, "items width"], Scaling]:
+    """The same with each row brought to length 1, in float32.
+
+    Args:
+        features: By the name of the backbone.
+        parts: What to take.
+    """
+    seen, scaling = scaled(features, parts)
+    return unit_rows(seen).astype(np.float32), scaling
+
+
+def best_of(
+    logits: Float[np.ndarray, "settings items classes"],
+    settings: Sequence[Mapping[str, Value]],
+    targets: Int[np.ndarray, " items"],
+) -> OutOfFold:
+    """Of several settings the one whose calibrated out-of-fold probabilities have the lowest log loss, first of equals.
+
+    Args:
+        logits: For each setting those of each item from the model that had not seen it.
+        settings: What to call them.
+        targets: The class of each item.
+    """
+    temperatures = [fit_temperature(each, targets) for each in logits]
+    rows = np.arange(len(targets))
+    losses = [
+        float(-np.log(softmax(each, temperature)[rows, targets] + _TINY).mean())
+        for each, temperature in zip(logits, temperatures, strict=True)
+    ]
+    best = int(np.argmin(losses))
+    return OutOfFold(logits[best].astype(np.float64), settings[best], temperatures[best])
