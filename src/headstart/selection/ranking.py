@@ -22,9 +22,12 @@ MARGIN = 0.02
 """A backbone that is further behind than this is no tie, however few items there are to tell."""
 _WORTH = 0.0025
 """Expected accuracy that is given away for a backbone that costs less to run."""
-_PER_DEVIATION = 0.02
-"""What one standard deviation of expectation is in accuracy, and how far a difference strays from it (`_losses`)."""
-_STRAY = 0.02
+_PER_DEVIATION = 0.1
+"""The share of the errors that one standard deviation of expectation is worth, and how far that strays (`_STRAY`)."""
+_STRAY = 0.1
+_MOST_ERRORS = 0.2
+"""Where more is wrong than this, expectations count as if it were this: 2 points at most for a deviation."""
+_FEWEST_ERRORS = 1e-3
 _INTERVAL_ERRORS = 2 * 1.96  # standard errors that a 95 % interval spans
 
 
@@ -126,7 +129,7 @@ def rank(
     behind = {name: compare_correct(scored[best].loo, scored[name].loo, groups=groups) for name in names}
     ties = {name for name in names if name == best or (behind[name].low <= 0 and behind[name].value <= MARGIN)}
     order = sorted(names, key=lambda name: name not in ties)
-    losses = _losses({name: behind[name] for name in order if name in ties}, best, priors)
+    losses = _losses({name: behind[name] for name in order if name in ties}, best, priors, accuracy=loo[best])
     near = [name for name, loss in losses.items() if loss <= _WORTH]
     chosen = min(near, key=lambda name: _cost(contenders[name].backbone))
     return Ranking(
@@ -156,19 +159,21 @@ def _score(features: Features, targets: Int[np.ndarray, " items"]) -> _Score:
     return _Score(layer, loo[layer], knn_right(features.layer(layer), targets))
 
 
-def _losses(behind: Mapping[str, Difference], best: str, priors: Mapping[str, Prior]) -> dict[str, float]:
+def _losses(
+    behind: Mapping[str, Difference], best: str, priors: Mapping[str, Prior], *, accuracy: float
+) -> dict[str, float]:
     """The accuracy that taking each backbone is expected to cost, given what was expected and what was measured.
 
     The posterior mean of how far it is behind the most accurate one: the measured difference is normal with the
-    standard error of its interval, and before that it was expected to be `_PER_DEVIATION` for each standard deviation
-    between the two, give or take `_STRAY`. With any values from 1 to 3 points for both, the starters are chosen alike
-    on four of five sets (docs/decisions/0011-race.md).
+    standard error of its interval, and before that it was expected to be `_PER_DEVIATION` of the errors for each
+    standard deviation between the two, give or take `_STRAY` of them (docs/decisions/0011-race.md).
     """
+    errors = min(max(1 - accuracy, _FEWEST_ERRORS), _MOST_ERRORS)
     lag = {}
     for name, difference in behind.items():
         error = max((difference.high - difference.low) / _INTERVAL_ERRORS, float(np.finfo(np.float32).eps))
-        expected = _PER_DEVIATION * (priors[best].value - priors[name].value)
-        weights = 1 / error**2, 1 / _STRAY**2
+        expected = errors * _PER_DEVIATION * (priors[best].value - priors[name].value)
+        weights = 1 / error**2, 1 / (errors * _STRAY) ** 2
         lag[name] = 0.0 if name == best else float(np.average([difference.value, expected], weights=weights))
     least = min(lag.values())
     return {name: value - least for name, value in lag.items()}

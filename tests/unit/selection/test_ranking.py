@@ -88,7 +88,8 @@ def test_of_ties_one_of_which_more_is_expected_is_worth_its_price_until_the_item
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for n_items, chosen in ((50, "dear"), (20_000, "cheap")):
-        _with_right(monkeypatch, {1.0: np.ones(n_items, dtype=bool), 2.0: np.ones(n_items, dtype=bool)})
+        right = np.arange(n_items) % 10 != 0
+        _with_right(monkeypatch, {1.0: right, 2.0: right})
         given = (_marked("cheap", 1.0, n_items, gflops=1.0), _marked("dear", 2.0, n_items, gflops=2.0))
         ranking = _rank(*given, targets=np.arange(n_items) % 2, priors={"dear": 1.0})
         assert [each.tie for each in ranking.rows] == [True, True]
@@ -99,10 +100,11 @@ def test_of_ties_one_of_which_more_is_expected_is_worth_its_price_until_the_item
 def test_the_expected_loss_is_the_posterior_mean_of_a_normal_difference() -> None:
     priors = {"a": Prior(1.0, ""), "b": Prior(0.0, "")}
     measured = Difference(value=0.01, low=0.01 - 1.96 * 0.03, high=0.01 + 1.96 * 0.03, n=100, p_value=0.7)
-    losses = module._losses({"a": measured, "b": measured}, "a", priors)
-    # Expected 2 points, give or take 2; measured 1 point, give or take 3.
-    by_hand = (0.01 / 0.03**2 + 0.02 / 0.02**2) / (1 / 0.03**2 + 1 / 0.02**2)
-    assert losses == {"a": 0.0, "b": pytest.approx(by_hand)}
+    # Measured 1 point, give or take 3; expected a tenth of the errors, give or take as much, and 2 points at most.
+    for accuracy, points in ((0.9, 0.01), (0.5, 0.02)):
+        losses = module._losses({"a": measured, "b": measured}, "a", priors, accuracy=accuracy)
+        by_hand = (0.01 / 0.03**2 + points / points**2) / (1 / 0.03**2 + 1 / points**2)
+        assert losses == {"a": 0.0, "b": pytest.approx(by_hand)}
 
 
 def test_one_of_known_cost_is_preferred_and_then_the_smaller_one() -> None:

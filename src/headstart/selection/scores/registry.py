@@ -37,7 +37,7 @@ class Score:
         compute: The pure function of what it needs and the targets.
         meaning: What it measures, in one line.
         needs: The features, their components (or the features), or the source classifier's probabilities.
-        decides: Whether it takes part in the choice; the others are printed beside it.
+        decides: Whether it takes part in the order of the ranking; the others are printed beside it.
         regression: Whether it takes values to predict as well as classes.
     """
 
