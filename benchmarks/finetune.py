@@ -40,7 +40,7 @@ from headstart.features.store import Store
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SETS = ("images/signs", "images/pacs_sketch", "text/sst2")
 BACKBONES = {"image": "efficientnet_lite0", "text": "all_minilm_l6_v2"}
-FOLDS, COST_ITEMS, REPEATS = 5, 128, 3
+FOLDS, COST_ITEMS, REPEATS = 5, 64, 3
 
 
 def sampled(data: Dataset, per_class: int) -> tuple[Dataset, np.ndarray]:
