@@ -21,6 +21,7 @@ from headstart.data.dataset import Items
 from headstart.errors import OptionError
 from headstart.features.extract import Extraction, extract
 from headstart.recipes.consider import Considered
+from headstart.recipes.nearness import diagnostics_of
 from headstart.reports.record import RankingRecord
 from headstart.selection.prior import Prior
 
@@ -189,6 +190,42 @@ def test_damaged_items_are_left_out_for_all(cli: Cli, network: Network) -> None:
     assert {row["n_items"] for row in found["ranking"]} == {30}
     assert len(found["ranking"]) == 3
     assert found["notes"][-1] == "2 items give no features and are left out for all backbones."
+
+
+def test_diagnostics_are_of_the_items_that_the_ranking_is_of(
+    cli: Cli, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(Path("data/train"), 10)
+    photos(Path("data/test"), 3, start=50)
+    for name in COLOURS:
+        Path("data/train", name, "text.jpg").write_text(f"no picture {name}")
+    n_judged = []
+
+    def noting(local: Local, features: Any, targets: np.ndarray) -> Any:
+        n_judged.append((len(features.values), len(targets)))
+        return diagnostics_of(local, features, targets)
+
+    monkeypatch.setattr("headstart.recipes.rank.diagnostics_of", noting)
+    found = _ranked(cli, "data")
+    assert n_judged == [(row["n_items"],) * 2 for row in found["ranking"]] == [(30, 30)] * 3
+
+
+def test_few_items_to_judge_on_are_said(cli: Cli, network: Network) -> None:
+    photos(Path("data/train"), 4)
+    photos(Path("data/test"), 3, start=50)
+    assert any(
+        note.startswith("Only 12 training items were there to judge on") for note in _ranked(cli, "data")["notes"]
+    )
+
+
+def test_classes_are_counted_in_the_sample(cli: Cli, network: Network) -> None:
+    names = [f"kind{number}" for number in range(20)]
+    photos(Path("data/train"), 2, classes=names)
+    photos(Path("data/test"), 1, classes=names, start=5)
+    whole, few = (_ranked(cli, "data", *more)["notes"] for more in ([], ["--sample", 20]))
+    single = "Every class has a single training item"
+    assert not any(note.startswith(single) for note in whole)
+    assert any(note.startswith(single) for note in few)
 
 
 def test_nothing_but_damaged_items(cli: Cli, network: Network) -> None:

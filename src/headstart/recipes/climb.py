@@ -22,9 +22,10 @@ from headstart.search.candidates import Candidate, Proposal, try_out
 
 _RESERVE_S = 4.0  # for evaluation, report and bundle
 _FIRST_SHARE = 0.7  # of the time that is left, for the pass of the first backbone
-_FEWEST_ITEMS = 64  # computed whatever the budget
 _ENOUGH_TO_TIME = 32
 _LOADING_S = 1.0
+FEWEST_ITEMS = 64
+"""Computed whatever the budget."""
 NOT_REACHED = "not reached within the budget"
 
 
@@ -39,6 +40,7 @@ class Climb:
         unseen: Those of the test items.
         seconds: What the features of each backbone cost in this run.
         candidates: What was tried so far.
+        unfit: Why backbones are left out that fail on items that others can do, by name.
     """
 
     items: Items
@@ -53,6 +55,8 @@ class Climb:
     unseen: dict[str, Features] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
+    unfit: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, BackboneSpec] = field(default_factory=dict)  # all that were asked of the store or computed
     _damaged: dict[int, str] = field(default_factory=dict)
     _sides: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
 
@@ -69,7 +73,7 @@ class Climb:
         """
         deadline = time.monotonic() + _FIRST_SHARE * self.clock.left_s
         self._extract(self.items, backbones, deadline)
-        fewest = range(min(_FEWEST_ITEMS, len(self.items)))
+        fewest = range(min(FEWEST_ITEMS, len(self.items)))
         if any(row in fewest for row in self._not_reached(backbones)):
             reached, damaged = self.features, self._damaged
             self.features = {}
@@ -117,7 +121,7 @@ class Climb:
         return features
 
     def look_in_time(self, backbone: Local, rows: Int[np.ndarray, " rows"]) -> Features | None:
-        """The same if it fits into the budget.
+        """The same if it fits into the budget; what the store has always does.
 
         Args:
             backbone: What to compute.
@@ -128,7 +132,7 @@ class Climb:
         """
         items, name = self.items.take(rows), backbone.spec.name
         predicted = self._predict_s(backbone, items)
-        if predicted + _RESERVE_S > self.clock.left_s:
+        if self._n_missing(backbone, items) and predicted + _RESERVE_S > self.clock.left_s:
             self._skip(name, predicted)
             return None
         found = self._compute(items, [backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
@@ -137,6 +141,17 @@ class Climb:
             self._say_late(name, late)
             return None
         return features
+
+    def leave_out(self, name: str, n_lacking: int) -> None:
+        """Go on without a backbone that fails on items that others can do.
+
+        Args:
+            name: The backbone.
+            n_lacking: How many items these are.
+        """
+        self.unfit[name] = f"it gives no features for {n_lacking:,} items"
+        self.progress.say(f"{name} is left out: {self.unfit[name]}.")
+        self.workspace.log("skipped", what=name, without_features=n_lacking)
 
     def next_pass(self, backbone: Local) -> bool:
         """Compute another backbone if it fits into the budget.
@@ -153,8 +168,7 @@ class Climb:
         if late := self._not_reached([backbone]):
             self._say_late(name, len(late))
         elif self._damaged:
-            self.progress.say(f"{name} is left out: it gives no features for {len(self._damaged):,} items.")
-            self.workspace.log("skipped", what=name, without_features=len(self._damaged))
+            self.leave_out(name, len(self._damaged))
         else:
             self._divide(name)
             return True
@@ -205,6 +219,7 @@ class Climb:
         )
         for features in found.features:
             name = features.backbone.name
+            self._known[name] = features.backbone
             self.seconds[name] = self.seconds.get(name, 0.0) + (found.wall_s if features.n_computed else 0.0)
             running_s = found.wall_s - found.loading_s
             if features.n_computed >= _ENOUGH_TO_TIME and running_s > 0:
@@ -221,12 +236,15 @@ class Climb:
 
         From this machine's own history, else from that of a backbone of this run and the ratio of their costs.
         """
-        _, there = self.store.read(namespace_of(backbone, self.compute), items.keys)
-        n_missing = int((~there).sum())
+        n_missing = self._n_missing(backbone, items)
         pace = self.speeds.speed(backbone.spec.name, **self._where)
         if pace is None:
-            pace = next(filter(None, (self._scaled_pace(each.backbone, backbone) for each in self.seen.values())), None)
+            pace = next(filter(None, (self._scaled_pace(each, backbone) for each in self._known.values())), None)
         return _LOADING_S + n_missing / pace if n_missing and pace else 0.0
+
+    def _n_missing(self, backbone: Local, items: Items) -> int:
+        _, there = self.store.read(namespace_of(backbone, self.compute), items.keys)
+        return int((~there).sum())
 
     def _scaled_pace(self, known: BackboneSpec, backbone: Local) -> float | None:
         """The pace of another backbone by the ratio of costs, or None where something is not known."""

@@ -25,7 +25,7 @@ from headstart.recipes.climb import Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.nearness import diagnostics_of, nearness_of
 from headstart.recipes.options import FitOptions
-from headstart.recipes.race import race
+from headstart.recipes.race import Raced, race
 from headstart.recipes.reading import name_of, read
 from headstart.recipes.record import environment, ranking_rows
 from headstart.recipes.stores import open_store
@@ -77,9 +77,7 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
         with clock.step("rank"):
             ranking = race(climb, considered.backbones, sides.train, rows, priors=considered.priors, most_items=sample)
             judged = _judged(ranking, climb, considered.backbones, sides.train, rows)
-        found_out = [_SINGLES] if np.bincount(sides.train.targets).max() < 2 else []
-        if n_damaged := min(sample, len(rows)) - ranking.rows[0].n_items:
-            found_out.append(f"{n_damaged:,} items give no features and are left out for all backbones.")
+        found_out = _found_out(judged[0], ranking)
         for note in found_out:
             progress.say(note)
         record = RankingRecord(
@@ -99,7 +97,7 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
                 nearness_of(each.local, each.features) for each in judged if each.local.spec == ranking.chosen
             ),
             notes=(*dataset.notes, *considered.notes, *found_out),
-            left_out=(*considered.left_out, *_not_reached(considered.backbones, ranking)),
+            left_out=(*considered.left_out, *_not_judged(considered.backbones, ranking, climb)),
             timings=clock.timings(),
             environment=environment(compute),
             out=str(page),
@@ -109,10 +107,22 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
     return replace(record, timings=clock.timings())
 
 
-def _not_reached(backbones: Sequence[Local], ranking: Ranking) -> list[LeftOut]:
+def _found_out(first: _Judged, ranking: Raced) -> list[str]:
+    """What to know about the items that the first of the ranking was judged on."""
+    notes, n_items = [], len(first.targets)
+    if np.bincount(first.targets).max() < 2:
+        notes.append(_SINGLES)
+    if n_items < FEWEST_ITEMS:
+        notes.append(f"Only {n_items} training items were there to judge on: too few to tell backbones apart.")
+    if n_damaged := ranking.n_looked[first.local.spec.name] - n_items:
+        notes.append(f"{n_damaged:,} items give no features and are left out for all backbones.")
+    return notes
+
+
+def _not_judged(backbones: Sequence[Local], ranking: Ranking, climb: Climb) -> list[LeftOut]:
     ranked = {each.backbone.name for each in ranking.rows}
     names = [local.spec.name for local in backbones if local.spec.name not in ranked]
-    return [LeftOut(name, "the budget left no time for it") for name in names]
+    return [LeftOut(name, climb.unfit.get(name, "the budget left no time for it")) for name in names]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +144,14 @@ def _with_diagnostics(row: RankingRow, judged: _Judged) -> RankingRow:
 
 
 def _judged(
-    ranking: Ranking, climb: Climb, backbones: Sequence[Local], train: Dataset, rows: Int[np.ndarray, " train"]
+    ranking: Raced, climb: Climb, backbones: Sequence[Local], train: Dataset, rows: Int[np.ndarray, " train"]
 ) -> list[_Judged]:
     """In the order of the ranking."""
     by_name = {local.spec.name: local for local in backbones}
     found = []
     for each in ranking.rows:
-        features = climb.look(by_name[each.backbone.name], rows[: each.n_items])
+        name = each.backbone.name
+        features = climb.look(by_name[name], rows[: ranking.n_looked[name]])
         there = np.flatnonzero(features.there)
-        found.append(_Judged(by_name[each.backbone.name], features.take(there), train.targets[there]))
+        found.append(_Judged(by_name[name], features.take(there), train.targets[there]))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -70,16 +71,19 @@ class Ranking:
     chosen: BackboneSpec
     why: str
 
-    def followed_by(self, behind: Sequence[Ranked]) -> Ranking:
+    def followed_by(
+        self, behind: Sequence[Ranked], *, because: str = "promised less on a first sample and went no further"
+    ) -> Self:
         """The same ranking with backbones below it that went no further than a first sample.
 
         Args:
             behind: The most promising first.
+            because: What became of them.
         """
         if not behind:
             return self
         n_all = len(self.rows) + len(behind)
-        why = f"{len(behind)} of {n_all} promised less on a first sample and went no further. {self.why}"
+        why = f"{len(behind)} of {n_all} {because}. {self.why}"
         return replace(self, rows=(*self.rows, *behind), why=why)
 
     @property

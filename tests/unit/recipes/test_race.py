@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from headstart.backbones.resolve import Local
-from headstart.recipes.race import MOST_PASSES, race, rank_passes, shortlist
+from headstart.recipes.climb import FEWEST_ITEMS
+from headstart.recipes.race import MOST_PASSES, Raced, race, rank_passes, shortlist
+from headstart.recipes.workspace import Clock
 from headstart.selection.ranking import Ranking
 from recipes.made import Machine, climb, dataset, expected, local, machine, said
 
@@ -19,7 +21,7 @@ DATA = dataset(1500)
 ROWS = np.arange(len(DATA))
 
 
-def _race(machine: Machine, field: list[Local], *, budget_s: float = 3600.0, n: int = 1500, **priors: float) -> Ranking:
+def _race(machine: Machine, field: list[Local], *, budget_s: float = 3600.0, n: int = 1500, **priors: float) -> Raced:
     found = climb(DATA.items, budget_s=budget_s)
     train, rows = DATA.take(ROWS[:n]), ROWS[:n]
     return race(found, field, train, rows, priors=expected(**{each.spec.name: 0.0 for each in field} | priors))
@@ -107,15 +109,90 @@ def test_one_whose_pace_is_known_to_be_too_slow_is_not_begun(machine: Machine) -
     assert "slow" not in machine.computed
 
 
-def test_the_first_one_is_computed_whatever_the_budget(machine: Machine) -> None:
+def test_where_nothing_fits_the_first_one_is_computed_for_a_few_items(machine: Machine) -> None:
     machine.pace = {"a": 1.0}
-    assert _n_items(_race(machine, [local("a"), local("b")], budget_s=5.0)) == {"a": 1000}
+    ladder = climb(DATA.items, budget_s=5.0)
+    ranking = race(ladder, [local("a"), local("b")], DATA, ROWS, priors=expected(a=0.0, b=9.0))
+    assert _n_items(ranking) == {"a": FEWEST_ITEMS}
+    assert ranking.n_looked == {"a": FEWEST_ITEMS}
+    assert len(machine.computed["a"]) == FEWEST_ITEMS
+    assert "The budget is too short: a is computed for 64 items alone." in said(ladder)
 
 
-def test_an_item_that_one_backbone_cannot_see_is_left_out_for_all(machine: Machine) -> None:
-    machine.damaged = {"b": {"3", "7"}, "a": {"7", "8"}}
+def test_what_the_store_has_is_judged_whatever_the_budget(machine: Machine) -> None:
+    field, ladder = [local("a"), local("b")], climb(DATA.items)
+    for each in field:
+        ladder.look(each, ROWS)
+    ladder.clock = Clock(machine.now, 0.0)
+    assert _n_items(race(ladder, field, DATA, ROWS, priors=expected(a=0, b=0))) == {"a": 1000, "b": 1000}
+
+
+def test_one_of_unknown_pace_is_judged_by_the_cost_of_the_others(machine: Machine) -> None:
+    machine.pace = {"a": 100.0, "dear": 1.0}
+    ladder, field = climb(DATA.items, budget_s=60.0), [local("a"), local("dear", gflops=100.0)]
+    assert _n_items(race(ladder, field, DATA, ROWS, priors=expected(a=0, dear=9))) == {"a": 1000}
+    assert "dear is left out: it needs about 1001 s" in said(ladder)
+    assert "dear" not in machine.computed
+
+
+def test_a_dear_favourite_without_time_for_more_leaves_the_round_that_all_have_finished(machine: Machine) -> None:
+    machine.skill, machine.pace = {"b": 3.0, "c": 2.0, "dear": 1.0}, {"dear": 5.0}
+    ladder = climb(DATA.items, budget_s=100.0)
+    field = [local(name) for name in ["a", "dear", "b", "c", "d", "e"]]
+    ranking = race(ladder, field, DATA, ROWS, priors=expected(a=0, dear=9, b=0, c=0, d=0, e=0))
+    assert _n_items(ranking) == dict.fromkeys(["a", "dear", "b", "c", "d", "e"], 250)
+    assert ranking.n_looked == _n_items(ranking)
+    assert "The budget left no time for more items for dear, so this is what a first sample says." in ranking.why
+    assert "promised less" not in ranking.why
+    assert machine.now <= 100.0
+
+
+def test_one_that_is_not_decisive_keeps_what_it_had_when_time_is_up(machine: Machine) -> None:
+    machine.skill, machine.pace = {"b": 9.0, "slow": 2.0, "c": 1.5}, {"slow": 5.0}
+    ladder = climb(DATA.items, budget_s=100.0)
+    field = [local(name) for name in ["a", "b", "c", "slow", "d", "e"]]
+    ranking = race(ladder, field, DATA, ROWS, priors=expected(a=0, b=9, c=0, slow=0, d=0, e=0))
+    assert _n_items(ranking) == {"b": 1000, "c": 1000, "slow": 250, "a": 250, "d": 250, "e": 250}
+    assert ranking.n_looked == _n_items(ranking)
+    assert ranking.chosen.name == "b"
+    assert "1 of 3 went no further than a first sample, because the budget left no time." in ranking.why
+    assert ranking.why.startswith("3 of 6 promised less on a first sample and went no further.")
+
+
+def test_an_item_that_none_can_see_is_left_out_for_all(machine: Machine) -> None:
+    machine.damaged = {"b": {"3", "7"}, "a": {"3", "7"}}
     ranking = _race(machine, [local("a"), local("b")], n=100)
-    assert _n_items(ranking) == {"a": 97, "b": 97}
+    assert _n_items(ranking) == {"a": 98, "b": 98}
+    assert ranking.n_looked == {"a": 100, "b": 100}
+
+
+@pytest.mark.parametrize("order", ["a overflows b", "overflows a b"])
+def test_a_network_that_overflows_costs_the_others_no_item(order: str, machine: Machine) -> None:
+    names = order.split()
+    machine.damaged = {"overflows": set(map(str, range(100))) - {"5"}, "a": {"3"}, "b": {"3"}}
+    ladder = climb(DATA.items)
+    ranking = race(
+        ladder,
+        [local(name) for name in names],
+        DATA.take(ROWS[:100]),
+        ROWS[:100],
+        priors=expected(a=0, b=0, overflows=9),
+    )
+    assert _n_items(ranking) == {"a": 99, "b": 99}
+    assert ladder.unfit == {"overflows": "it gives no features for 98 items"}
+    assert "overflows is left out: it gives no features for 98 items." in said(ladder)
+
+
+def test_one_that_overflows_in_a_later_round_is_gone_and_the_round_before_decides_again(machine: Machine) -> None:
+    machine.skill = {"bad": 9.0, "b": 2.0, "a": 1.5, "c": 0.5}
+    machine.damaged = {"bad": {"700"}}
+    ladder = climb(DATA.items)
+    field = [local(name) for name in ["a", "b", "bad", "c", "d", "e"]]
+    ranking = race(ladder, field, DATA, ROWS, priors=expected(a=0, b=0, bad=9, c=0, d=0, e=0))
+    assert set(_n_items(ranking)) == set("abcde")
+    assert _n_items(ranking)["b"] == 1000
+    assert ranking.chosen.name == "b"
+    assert list(ladder.unfit) == ["bad"]
 
 
 def test_targets_stay_with_their_items_when_some_are_left_out(machine: Machine) -> None:
