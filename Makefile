@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check lint types layers docstrings bench docs lock clean
+.PHONY: help demo test testall check lint types layers docstrings bench docs lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -11,8 +11,11 @@ help: ## show this list
 demo: $(READY) ## fit a model to texts and one to images, from data that come with Python
 	$(BIN)/headstart demo
 
-test: $(READY) ## run all tests
-	$(BIN)/pytest -n 2
+test: $(READY) ## run the tests, two processes of one thread each; the slow ones are in testall
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+testall: $(READY) ## run all tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 check: lint types layers docstrings ## lint, formatting, types, layers and docstrings; with -k all of them after a failure
 

@@ -49,6 +49,10 @@ def _home(folder: Path, backbones: Path) -> Path:
     return folder
 
 
+class _Left(OSError, RuntimeError):  # noqa: N818 - it is what happened
+    """The network was tried: for code that asks whether there is one, as if there were none."""
+
+
 @pytest.fixture(autouse=True)
 def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail, rather than wait, when a test that is not marked `network` leaves this machine."""
@@ -58,12 +62,12 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
     def connect_near(self: socket.socket, address: Any) -> None:
         if isinstance(address, tuple) and not _is_near(address[0]):
-            raise RuntimeError(f"a test must not use the network, but it connects to {address!r}")
+            raise _Left(f"a test must not use the network, but it connects to {address!r}")
         connect(self, address)
 
     def look_up_near(host: Any, *rest: Any, **options: Any) -> Any:
         if not _is_near(host):
-            raise RuntimeError(f"a test must not use the network, but it looks up {host!r}")
+            raise _Left(f"a test must not use the network, but it looks up {host!r}")
         return look_up(host, *rest, **options)
 
     monkeypatch.setattr(socket.socket, "connect", connect_near)
