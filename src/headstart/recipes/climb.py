@@ -270,9 +270,8 @@ class Climb:
 
     def _skip(self, what: str, predicted: float) -> None:
         left = max(0.0, self.clock.left_s - _RESERVE_S)
-        self.progress.say(
-            f"{what} is left out: it needs about {predicted:.0f} s, and the budget leaves {left:.0f} s for it."
-        )
+        need = f"it needs about {predicted:.0f} s, and the budget leaves {left:.0f} s for it"
+        self.progress.say(f"{what} is left out: {need if predicted > left else 'the time is up'}.")
         self.workspace.log("skipped", what=what, predicted_seconds=round(predicted, 1), left_seconds=round(left, 1))
 
 
