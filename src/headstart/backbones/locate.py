@@ -101,6 +101,14 @@ def progress_on_stderr() -> Iterator[None]:
         yield
 
 
+def abort_transfers() -> None:
+    """End what the hub's client fetches through its store of chunks: an error in a bar does not reach that."""
+    with contextlib.suppress(ImportError, AttributeError):  # what it does on Ctrl-C, and other versions may not
+        from huggingface_hub.utils._xet import abort_xet_session
+
+        abort_xet_session()  # type: ignore[no-untyped-call]
+
+
 @dataclass(frozen=True, slots=True)
 class HubFacts:
     """What the hub says about a repository before anything is fetched.

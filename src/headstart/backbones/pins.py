@@ -41,17 +41,23 @@ def read_pin(name: str, home: Path) -> Pin | None:
     """The record of a name, or None when it was never used with this home.
 
     Raises:
-        BackboneError: If the record is damaged.
+        BackboneError: If the record is damaged, or is that of another name.
     """
     path = _path(name, home)
     try:
-        return from_json(path.read_bytes(), Pin)
+        pin = from_json(path.read_bytes(), Pin)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise BackboneError(
             f"the record of what {name!r} stood for, {str(path)!r}, cannot be read", hint="Remove it and try again."
         ) from error
+    if pin.name != name:  # two names may make the same file name
+        raise BackboneError(
+            f"the record {str(path)!r} says what {pin.name!r} stood for, and not {name!r}",
+            hint="Remove it and try again.",
+        )
+    return pin
 
 
 def write_pin(pin: Pin, home: Path) -> None:
@@ -71,8 +77,10 @@ def check_pin(pin: Pin, sha256: dict[str, str]) -> None:
         sha256: Of each file that is there now.
 
     Raises:
-        BackboneError: If a recorded file is missing or is another one.
+        BackboneError: If a recorded file is missing or is another one, or a file has been added: one with a prompt, the
+            pooling or the preprocessing makes other features of the same weights.
     """
+    hint = f"If you trust the change: headstart backbones pull {pin.name} --accept"
     for file, expected in pin.sha256.items():
         found = sha256.get(file, "")
         if found != expected:
@@ -80,8 +88,13 @@ def check_pin(pin: Pin, sha256: dict[str, str]) -> None:
             raise BackboneError(
                 f"the file {file!r} of {pin.name!r} has changed since it was recorded: its sha256 was "
                 f"{expected[:16]}…, and now {now}",
-                hint=f"If you trust the change: headstart backbones pull {pin.name} --accept",
+                hint=hint,
             )
+    if added := sorted(sha256.keys() - pin.sha256.keys()):
+        raise BackboneError(
+            f"{pin.name!r} has {' and '.join(map(repr, added))} now, which was not there when it was recorded",
+            hint=hint,
+        )
 
 
 def _path(name: str, home: Path) -> Path:

@@ -83,12 +83,24 @@ def resolve(name: str, home: Path, *, arch: str = "") -> Local:
     if folder.suffix == ".keras":
         return _from_keras_file(folder.resolve(), home)
     if folder.is_dir():
-        return _from_folder(folder.resolve(), f"local/{folder.resolve().name}", home)
+        return _from_folder(folder.resolve(), local_name(name), home)
     raise BackboneError(
         f"no backbone is called {name!r}; a name is one of the catalogue, timm/NAME, hf/OWNER/NAME, "
         "torchvision/NAME, local:FILE or a local folder",
         hint=nearest_names(name),
     )
+
+
+def local_name(name: str) -> str:
+    """What the backbone in a folder or a file is called in its spec and in reports.
+
+    Args:
+        name: As the user wrote it: a folder, a `.keras` file, or `local:FILE`.
+    """
+    path = Path(os.path.expanduser(name.removeprefix("local:")))  # noqa: PTH111 - Path.expanduser raises, see `resolve`
+    if name.startswith("local:"):
+        return f"local/{path.stem}"
+    return f"local/{path.resolve().stem if path.suffix == '.keras' else path.resolve().name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +161,8 @@ def _from_hub(name: str, remote: HubName, home: Path) -> Local:
     known = _folder_of(name, fingerprint(pin.sha256), home)
     if _is_complete(known):
         return open_local(known)
-    return renew(name, replace(remote, revision=pin.revision), home)
+    # A new version of timm may have other default weights, in another repository.
+    return renew(name, replace(remote, repository=pin.repository, revision=pin.revision), home)
 
 
 def renew(
@@ -235,7 +248,7 @@ def _from_file(file: Path, arch: str, home: Path) -> Local:
             f"the weights in {file.name!r} do not say what network they belong to",
             hint="Add --arch resnet50, or another of timm's names, or --arch torchvision/NAME.",
         )
-    digest, name = sha256_file(file), f"local/{file.stem}"
+    digest, name = sha256_file(file), local_name(f"local:{file}")
     known = _folder_of(name, fingerprint([digest, arch]), home)
     if _is_complete(known):
         return open_local(known)
@@ -265,7 +278,7 @@ def _from_keras(name: str, home: Path) -> Local:
 def _from_keras_file(file: Path, home: Path) -> Local:
     if not file.is_file():
         raise BackboneError(f"there is no Keras network {str(file)!r}", hint="Save it with model.save('model.keras').")
-    name, digest = f"local/{file.stem}", sha256_file(file)
+    name, digest = local_name(str(file)), sha256_file(file)
     known = _folder_of(name, digest, home)
     if _is_complete(known):
         return open_local(known)

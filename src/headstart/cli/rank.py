@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,10 +85,32 @@ def rank(  # noqa: PLR0913 - each is an option of the command
 
         emit(to_json(record))
     else:
-        _show(record, output())
+        chosen = _as_typed(record.chosen, backbone or ())
+        kept = {
+            "--target": target,
+            "--column": column,
+            "--groups": groups,
+            "--test": test,
+            "--modality": None if modality == "auto" else modality,
+            "--arch": arch if chosen.startswith("local:") else None,
+        }
+        words = [record.source, "--backbone", chosen]
+        words += [word for option, value in kept.items() if value is not None for word in (option, value)]
+        _show(record, shlex.join(["headstart", "fit", *words]), output())
 
 
-def _show(record: RankingRecord, console: Console) -> None:
+def _as_typed(chosen: str, typed: Iterable[str]) -> str:
+    """What the user wrote for the backbone: `local/NAME`, as a folder or a file is called, leads nowhere."""
+    if not chosen.startswith("local/"):
+        return chosen
+
+    from headstart.backbones.resolve import local_name
+
+    there = (name for name in typed if Path(name.removeprefix("local:")).expanduser().exists())
+    return next((name for name in there if local_name(name) == chosen), chosen)
+
+
+def _show(record: RankingRecord, following: str, console: Console) -> None:
     from headstart.reports.formatting import parameters, percent_interval, prose, seconds
 
     console.heading(f"{record.chosen}. {prose(record.why)}")
@@ -113,6 +137,6 @@ def _show(record: RankingRecord, console: Console) -> None:
             ("nearness", prose(record.nearness.sentence) if record.nearness is not None else ""),
             ("left out", "; ".join(f"{each.name}: {each.reason}" for each in record.left_out)),
             ("page", record.out),
-            ("next", f"headstart fit {shlex.quote(record.source)} --backbone {shlex.quote(record.chosen)}"),
+            ("next", following),
         ]
     )

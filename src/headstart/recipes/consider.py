@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from headstart._progress import Progress
 from headstart.backbones.catalogue import Entry, entries, licences_named, select
-from headstart.backbones.locate import hub_is_offline, without_network
+from headstart.backbones.locate import abort_transfers, hub_is_offline, without_network
 from headstart.backbones.presence import places
 from headstart.backbones.pull import pull
 from headstart.backbones.resolve import Local, resolve
 from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Dataset, LeftOut
-from headstart.data.profile import profile
+from headstart.data.profile import Profile, profile
 from headstart.errors import BackboneError
 from headstart.recipes.options import FitOptions
+from headstart.recipes.race import MOST_ITEMS
 from headstart.recipes.workspace import Clock
-from headstart.selection.compatibility import doubts, obstacle
+from headstart.selection.compatibility import TOKENS_A_WORD, doubts, obstacle
 from headstart.selection.prior import Prior, prior
 
 _MOST_OTHERS = 8  # beside those in packages: each costs the reading of its weights before anything is shown
@@ -30,6 +33,11 @@ _SHARE_FOR_FETCHED = 0.3  # of the time that is left, for one that is fetched un
 _BYTES_A_S = 10e6  # of a download that nobody has measured
 _BYTES_A_PARAMETER = 4
 _GFLOPS_A_S = 20.0  # multiply–adds in float32 on two ordinary cores
+_TRIES, _TRY_S = 20, 0.25  # to end a fetch that is too slow
+_MEMORY_LIMITS = (  # of the container: version 2 and version 1
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,12 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
         BackboneError: If one that was named cannot be used, or none is left.
         OptionError: If no backbone has such a licence.
     """
+    seen = profile(dataset.items)
     with without_network() if options.offline else nullcontext():
-        found, lost = _named(options, home) if options.backbones else _at_hand(dataset, options, home, clock, progress)
+        if options.backbones:
+            found, lost = _named(options, home)
+        else:
+            found, lost = _at_hand(dataset, seen, options, home, clock, progress)
     called = [local.spec.name for local in found]
     if len(set(called)) < len(called):
         raise BackboneError(
@@ -95,7 +107,6 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
             hint="Allow others with --backbone, --licence or --max-params, or fetch one: headstart backbones pull NAME",
         )
     priors = {local.spec.name: prior(known.get(local.spec.name, local.spec)) for local in kept}
-    seen = profile(dataset.items)
     notes = [
         note for local in kept for note in doubts(local.spec, seen, languages=_languages(known.get(local.spec.name)))
     ]
@@ -116,7 +127,7 @@ def _named(options: FitOptions, home: Path) -> tuple[list[Local], list[LeftOut]]
 
 
 def _at_hand(
-    dataset: Dataset, options: FitOptions, home: Path, clock: Clock, progress: Progress
+    dataset: Dataset, seen: Profile, options: FitOptions, home: Path, clock: Clock, progress: Progress
 ) -> tuple[list[Local], list[LeftOut]]:
     """What is on this disk, and the best that a network and the budget allow."""
     suited = select(
@@ -125,13 +136,18 @@ def _at_hand(
     here = places(suited, home)
     packaged = [each for each in suited if here.get(each.name) == "package"]
     others = _most_promising([each for each in suited if here.get(each.name, "package") != "package"], _MOST_OTHERS)
-    found, lost = _had(packaged + others, lambda name: resolve(name, home))
+    with without_network():  # the hub may have a newer commit than its cache, which nobody has asked for
+        found, lost = _had(packaged + others, lambda name: resolve(name, home))
     if not options.offline:
-        missing = [each for each in suited if each.name not in here]
-        wanted = _most_promising(_affordable(missing, len(dataset), clock.left_s), _MOST_FETCHED)
+        # Those of the hub alone: a fetch from elsewhere cannot be stopped.
+        missing = [each for each in suited if each.name not in here and each.repository]
+        wanted = _most_promising(_affordable(missing, len(dataset), seen, clock.left_s), _MOST_FETCHED)
         if wanted and not hub_is_offline():
             limit_s = _SHARE_FOR_FETCHED * clock.left_s
-            fetched, missed = _had(wanted, lambda name: _in_time(lambda: pull(name, home, progress=progress), limit_s))
+            fetched, missed = _had(
+                wanted,
+                lambda name: _in_time(lambda stop: pull(name, home, progress=progress, stop=stop), limit_s),
+            )
             found, lost = found + fetched, lost + missed
     return found, lost
 
@@ -147,24 +163,33 @@ def _had(wanted: Iterable[Entry], get: Callable[[str], Local]) -> tuple[list[Loc
     return found, lost
 
 
-def _in_time(fetch: Callable[[], Local], limit_s: float) -> Local:
+def _in_time(fetch: Callable[[threading.Event], Local], limit_s: float) -> Local:
     """What is fetched, unless the network is slower than it may be; what has come stays for the next time.
 
     Raises:
         BackboneError: If it cannot be fetched, or not in time.
     """
     done: list[Local | Exception] = []
+    stop = threading.Event()
 
     def run() -> None:
         try:
-            done.append(fetch())
+            done.append(fetch(stop))
         except Exception as error:  # noqa: BLE001 - it is raised again where it can be told
             done.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(limit_s)
-    if not done:
+    if thread.is_alive():
+        # The hub's client has threads of its own, and Python does not exit before they have ended.
+        stop.set()
+        for _ in range(_TRIES):
+            abort_transfers()
+            thread.join(_TRY_S)
+            if not thread.is_alive():
+                break
+    if not done or (stop.is_set() and isinstance(done[0], Exception)):
         raise BackboneError(
             f"it was not fetched within {limit_s:.0f} s", hint="Fetch it ahead: headstart backbones pull."
         )
@@ -177,14 +202,23 @@ def _most_promising(backbones: Iterable[Entry], n_most: int) -> list[Entry]:
     return sorted(backbones, key=lambda each: -prior(each).value)[:n_most]
 
 
-def _affordable(missing: Iterable[Entry], n_items: int, left_s: float) -> list[Entry]:
-    """Those whose download and pass leave most of the time to the others."""
+def _affordable(missing: Iterable[Entry], n_items: int, seen: Profile, left_s: float) -> list[Entry]:
+    """Those whose download and race leave most of the time to the others."""
+    n_looked = min(n_items, MOST_ITEMS)
     return [
         each
         for each in missing
-        if _BYTES_A_PARAMETER * each.n_params / _BYTES_A_S + n_items * each.gflops / _GFLOPS_A_S
+        if _BYTES_A_PARAMETER * each.n_params / _BYTES_A_S + n_looked * _gflops(each, seen) / _GFLOPS_A_S
         <= _SHARE_FOR_FETCHED * left_s
     ]
+
+
+def _gflops(entry: Entry, seen: Profile) -> float:
+    """For one of the items: the catalogue has what a text of `max_tokens` costs, and most are shorter."""
+    if not entry.max_tokens or not seen.n_words:
+        return entry.gflops
+    n_tokens = np.minimum(TOKENS_A_WORD * np.array(seen.n_words), entry.max_tokens)
+    return entry.gflops * float(n_tokens.mean()) / entry.max_tokens
 
 
 def _forbidden(facts: Entry | BackboneSpec, options: FitOptions) -> str:
@@ -208,7 +242,11 @@ def _languages(entry: Entry | None) -> tuple[str, ...]:
 
 
 def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on this system
-        return None
+    """The least of what the machine has and the container may use; None where neither is known."""
+    known = []
+    with suppress(AttributeError, ValueError, OSError):  # not on this system
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in _MEMORY_LIMITS:
+        with suppress(ValueError, OSError):  # there is no such file, or it says `max`
+            known.append(int(limit.read_text(encoding="ascii")))
+    return min(known, default=None)

@@ -10,7 +10,7 @@ from headstart.data.profile import Profile
 _BYTES_A_PARAMETER = 4
 _ROOM = 4.0
 """Times the weights: they, their activations, and what else the process keeps."""
-_TOKENS_A_WORD = 1.35
+TOKENS_A_WORD = 1.35
 """Of English running text with a vocabulary of 30,000 pieces; other languages and domains need more."""
 _MANY = 0.2
 _ENLARGED = 4.0
@@ -62,7 +62,7 @@ def doubts(backbone: BackboneSpec, profile: Profile, *, languages: Collection[st
                 f"{profile.side_px:.0f} pixels: they are enlarged {times:.0f} times, and much of it sees blur."
             )
     if backbone.text is not None:
-        share = profile.share_longer(backbone.text.max_tokens / _TOKENS_A_WORD)
+        share = profile.share_longer(backbone.text.max_tokens / TOKENS_A_WORD)
         if share >= _MANY:
             found.append(
                 f"{backbone.name} reads the first {backbone.text.max_tokens} tokens of a text, and about "

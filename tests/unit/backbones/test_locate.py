@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,3 +141,29 @@ def test_a_hub_that_does_not_listen_is_not_reachable(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(locate, "getproxies", dict)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
     assert not locate._hub_is_reachable()
+
+
+def test_a_transfer_of_chunks_that_stands_still_is_aborted() -> None:
+    hf_xet = pytest.importorskip("hf_xet")
+    from huggingface_hub.utils._xet import get_xet_session
+
+    ended: list[Exception] = []
+    started = threading.Event()
+
+    def fetch(address: str) -> None:
+        try:
+            with get_xet_session().new_file_download_group(
+                endpoint=address, progress_callback=lambda *_: started.set()
+            ) as group:
+                group.start_download_file(hf_xet.XetFileInfo("a" * 64, 1000), "/dev/null")
+        except RuntimeError as error:
+            ended.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        thread = threading.Thread(target=fetch, args=(f"http://127.0.0.1:{silent.getsockname()[1]}",), daemon=True)
+        thread.start()
+        assert started.wait(30)
+        locate.abort_transfers()
+        thread.join(30)
+    assert not thread.is_alive()
+    assert "cancelled" in str(ended[0])

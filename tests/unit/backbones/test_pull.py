@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,6 +212,78 @@ def test_a_record_that_is_damaged_is_told(tmp_path: Path) -> None:
     next((tmp_path / "pins").iterdir()).write_text("{")
     with pytest.raises(BackboneError, match=r"the record of what '.*' stood for, '.*', cannot be read"):
         resolve(NAME, tmp_path)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_record_of_another_name_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    pull(NAME, tmp_path)
+    record = next((tmp_path / "pins").iterdir())
+    record.write_text(record.read_text().replace(NAME, "timm/other"))
+    with pytest.raises(BackboneError, match=rf"says what 'timm/other' stood for, and not '{NAME}'"):
+        resolve(NAME, tmp_path)
+
+
+def test_a_file_that_was_added_is_refused_until_it_is_accepted(hub: FakeHub, tmp_path: Path) -> None:
+    name, folder = "hf/some/bert", save_bert(tmp_path / "bert")
+    hub.publish("some/bert", folder)
+    first = pull(name, tmp_path)
+    more = shutil.copytree(folder, tmp_path / "more")
+    prompts = {"prompts": {"query": "query: "}}
+    (more / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    hub.publish("some/bert", more)
+    with pytest.raises(BackboneError, match=r"has 'config_sentence_transformers.json' now, which was not") as caught:
+        pull(name, tmp_path)
+    assert caught.value.hint == f"If you trust the change: headstart backbones pull {name} --accept"
+    assert resolve(name, tmp_path) == first
+    accepted = pull(name, tmp_path, accept=True)
+    assert accepted.spec.text is not None
+    assert accepted.spec.text.prompt == "query: "
+
+
+def test_a_recorded_commit_is_looked_for_in_the_recorded_repository(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of timm may have other default weights for an architecture."""
+    from headstart.backbones.loaders import timm_images
+
+    hub.publish("timm/test_resnet.newer", other_weights(tmp_path / "newer"))
+    monkeypatch.setattr(timm_images, "hub_repository", lambda architecture: NAME)
+    first = resolve("timm/test_resnet", tmp_path)
+    monkeypatch.setattr(timm_images, "hub_repository", lambda architecture: "timm/test_resnet.newer")
+    shutil.rmtree(first.folder)
+    assert resolve("timm/test_resnet", tmp_path) == first
+
+
+def test_a_fetch_that_is_stopped_ends_and_leaves_nothing_running(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    before, stop = set(threading.enumerate()), threading.Event()
+    counted = locate._counting_bars
+
+    def stop_at_the_first_bytes(on_bytes: Callable[[int], None]) -> type[Any]:
+        def count(n_more: int) -> None:
+            stop.set()
+            on_bytes(n_more)
+
+        return counted(count)
+
+    monkeypatch.setattr(locate, "_counting_bars", stop_at_the_first_bytes)
+    with pytest.raises(BackboneError, match=f"fetching '{NAME}' was stopped"):
+        pull(NAME, tmp_path, stop=stop)
+    left = [each for each in set(threading.enumerate()) - before if "process_request" not in each.name]
+    assert left == []
+    assert not (tmp_path / "pins").exists()
+    monkeypatch.setattr(locate, "_counting_bars", counted)
+    assert pull(NAME, tmp_path).spec.name == NAME
+
+
+def test_what_is_stopped_before_it_began_fetches_nothing(hub: FakeHub, tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(BackboneError, match="was stopped"):
+        pull(NAME, tmp_path, stop=stop)
+    assert hub.fetched == []
 
 
 def test_where_weights_lie_is_found(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +104,41 @@ def test_the_table_says_what_each_costs_and_where_it_stands(cli: Cli, recipe: Re
     assert words.count(" unknown ") >= 2  # the licence and the operations of the local one
     assert f"page {record.out}" in words
     assert words.endswith(f"next headstart fit photos --backbone {record.chosen}")
+
+
+def test_the_next_command_keeps_what_the_data_needs(cli: Cli, recipe: Recipe) -> None:
+    asks = ["--target", "the kind", "--column", "path", "--groups", "patient", "--test", "0.3", "--modality", "image"]
+    result = cli("rank", "photos", *asks, "--backbone", "local:w.pth", "--arch", "resnet18", "--seed", "3")
+    asked = "--target 'the kind' --column path --groups patient --test 0.3 --modality image"
+    assert _words(result.out).endswith(f"next headstart fit photos --backbone {recipe.record.chosen} {asked}")
+
+
+@pytest.mark.parametrize(
+    ("file", "typed", "chosen"),
+    [
+        ("net/config.json", "net", "local/net"),
+        ("net/config.json", "net/", "local/net"),
+        ("w.safetensors", "local:w.safetensors", "local/w"),
+        ("net.keras", "net.keras", "local/net"),
+    ],
+)
+def test_the_next_command_names_a_local_backbone_as_it_was_typed(
+    file: str,
+    typed: str,
+    chosen: str,
+    cli: Cli,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    rows = (replace(recipe.record.ranking[0], backbone=chosen), *recipe.record.ranking[1:])
+    recipe.record = replace(recipe.record, ranking=rows, chosen=chosen)
+    arch = ["--arch", "resnet18"] if typed.startswith("local:") else []
+    result = cli("rank", "photos", "--backbone", "hf/some/net", "--backbone", typed, *arch)
+    assert _words(result.out).endswith(" ".join(["next headstart fit photos --backbone", typed, *arch]))
 
 
 def test_what_was_left_out_is_listed_with_the_reason(cli: Cli, recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from headstart.backbones import locate
 from headstart.backbones.catalogue import entries
+from headstart.backbones.locate import hub_is_offline
 from headstart.backbones.resolve import Local
+from headstart.data.profile import Profile
 from headstart.errors import BackboneError, OfflineError, OptionError
 from headstart.recipes import consider as module
 from headstart.recipes.consider import Considered, consider
@@ -31,6 +35,7 @@ class Disk:
         refused: Names that cannot be had, and the reason.
         fetched: What was pulled.
         resolved: What was looked for on this disk.
+        asked_offline: Whether the hub was out of reach then, each time.
     """
 
     def __init__(self) -> None:
@@ -38,13 +43,15 @@ class Disk:
         self.refused: dict[str, BackboneError] = {}
         self.fetched: list[str] = []
         self.resolved: list[str] = []
+        self.asked_offline: list[bool] = []
 
     def resolve(self, name: str, home: Path, *, arch: str = "") -> Local:
         """Stands in for `resolve`."""
         self.resolved.append(name)
+        self.asked_offline.append(hub_is_offline())
         return self._get(name)
 
-    def pull(self, name: str, home: Path, *, progress: Any) -> Local:
+    def pull(self, name: str, home: Path, *, progress: Any, stop: threading.Event) -> Local:
         """Stands in for `pull`."""
         self.fetched.append(name)
         return self._get(name)
@@ -192,18 +199,80 @@ def test_a_failed_download_is_said_and_the_others_go_on(disk: Disk, ask: Ask) ->
 
 
 def test_a_network_that_is_too_slow_is_not_waited_for(disk: Disk, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
+    ended: list[str] = []
 
-    release = threading.Event()
-    monkeypatch.setattr(module, "pull", lambda *_, **__: release.wait(30))
-    monkeypatch.setattr(module, "_affordable", lambda missing, n_items, left_s: missing)
-    try:
-        found, messages = ask(left_s=0.5)
-    finally:
-        release.set()
+    def slow(name: str, home: Path, *, progress: Any, stop: threading.Event) -> Local:
+        assert stop.wait(30)
+        ended.append(name)
+        raise BackboneError("it was stopped")
+
+    monkeypatch.setattr(module, "pull", slow)
+    monkeypatch.setattr(module, "_affordable", lambda missing, n_items, seen, left_s: missing)
+    found, messages = ask(left_s=0.5)
+    assert len(ended) == 2  # nothing is left running
     assert len(found.backbones) == 3
     assert len(found.left_out) == 2
     assert "was not fetched within" in messages[0]
+
+
+def test_a_transfer_that_no_error_reaches_is_aborted(disk: Disk, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    aborted = threading.Event()
+
+    def deaf(name: str, home: Path, *, progress: Any, stop: threading.Event) -> Local:
+        assert stop.wait(30)
+        assert aborted.wait(30)
+        raise RuntimeError("Operation cancelled")
+
+    monkeypatch.setattr(module, "pull", deaf)
+    monkeypatch.setattr(module, "abort_transfers", aborted.set)
+    monkeypatch.setattr(module, "_affordable", lambda missing, n_items, seen, left_s: missing)
+    assert {each.reason for each in ask(left_s=0.5)[0].left_out} == {"it was not fetched within 0 s"}
+
+
+def test_what_is_at_hand_is_looked_for_without_the_network(
+    disk: Disk, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(locate, "_hub_is_reachable", lambda: True)
+    disk.here[REMOTE] = "hub cache"
+    ask()
+    assert REMOTE in disk.resolved
+    assert set(disk.asked_offline) == {True}
+    disk.asked_offline.clear()
+    ask(REMOTE)  # asked for by name: it may be fetched
+    assert disk.asked_offline == [False]
+
+
+def test_a_fetch_is_charged_for_the_items_that_a_race_looks_at() -> None:
+    entry = entries()[REMOTE]
+    download_s = 4 * entry.n_params / 10e6
+    enough_s = (download_s + 1000 * entry.gflops / 20.0) / 0.3
+    seen = Profile(200, side_px=300.0)
+    for n_items, fewer_s in ((10**6, 0.01), (1000, 0.01)):
+        assert module._affordable([entry], n_items, seen, enough_s + fewer_s) == [entry]
+        assert module._affordable([entry], n_items, seen, enough_s - fewer_s) == []
+    assert module._affordable([entry], 10, seen, (download_s + 10 * entry.gflops / 20.0) / 0.3 + 0.01) == [entry]
+
+
+def test_a_text_is_charged_for_its_length() -> None:
+    entry = next(each for each in entries().values() if each.modality == "text" and each.max_tokens == 512)
+    assert module._gflops(entry, Profile(2, n_words=(100, 10_000))) == pytest.approx(entry.gflops * (135 / 512 + 1) / 2)
+    assert module._gflops(entry, Profile(0)) == entry.gflops
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [(("max\n",), 8000), (("3000\n",), 3000), (("9000\n", "2000"), 2000), ((), 8000), (("nonsense", ""), 8000)],
+)
+def test_the_least_memory_that_is_known_counts(
+    limits: tuple[str, ...], expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = [tmp_path / "v2", tmp_path / "v1"]
+    for file, text in zip(files, limits, strict=False):
+        file.write_text(text)
+    monkeypatch.setattr(module, "_MEMORY_LIMITS", tuple(files))
+    monkeypatch.setattr(module.os, "sysconf", {"SC_PAGE_SIZE": 8, "SC_PHYS_PAGES": 1000}.__getitem__)
+    assert module._memory_bytes() == expected
 
 
 def test_a_damaged_one_on_the_disk_is_left_out_aloud(disk: Disk, ask: Ask) -> None:
