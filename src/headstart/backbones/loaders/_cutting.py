@@ -23,6 +23,9 @@ def input_of(module: torch.nn.Module, run: Callable[[], object]) -> torch.Tensor
     Args:
         module: Part of the network.
         run: Sends something through the network; the module must be reached.
+
+    Raises:
+        RuntimeError: If it is not.
     """
 
     def stop(_: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
