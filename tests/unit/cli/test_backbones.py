@@ -120,16 +120,17 @@ def test_a_wrong_filter_says_what_is_right(cli: Cli, arguments: list[str], text:
 
 
 def test_pull_fetches_each_name_and_says_where_it_is(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import headstart.backbones
+    import headstart.backbones.pull
+    import headstart.backbones.resolve
 
     asked: list[tuple[str, bool]] = []
 
     def fetch(name: str, home: Path, *, arch: str, accept: bool, progress: Any) -> Any:
         assert (home, arch) == (tmp_path / "home", "")
         asked.append((name, accept))
-        return headstart.backbones.Local(catalogue()[name], home / "backbones" / name, {"model.safetensors": "c0ffee"})
+        return headstart.backbones.resolve.Local(catalogue()[name], home / "backbones" / name, {"model.safetensors": "c0ffee"})
 
-    monkeypatch.setattr(headstart.backbones, "pull", fetch)
+    monkeypatch.setattr(headstart.backbones.pull, "pull", fetch)
     both = ["efficientnet_lite0", "all_minilm_l6_v2"]
     result = cli("backbones", "pull", *both, "--accept", "--json")
     assert asked == [(name, True) for name in both]
