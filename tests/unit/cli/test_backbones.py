@@ -128,7 +128,8 @@ def test_pull_fetches_each_name_and_says_where_it_is(cli: Cli, monkeypatch: pyte
     def fetch(name: str, home: Path, *, arch: str, accept: bool, progress: Any) -> Any:
         assert (home, arch) == (tmp_path / "home", "")
         asked.append((name, accept))
-        return headstart.backbones.resolve.Local(catalogue()[name], home / "backbones" / name, {"model.safetensors": "c0ffee"})
+        place = home / "backbones" / name
+        return headstart.backbones.resolve.Local(catalogue()[name], place, {"model.safetensors": "c0ffee"})
 
     monkeypatch.setattr(headstart.backbones.pull, "pull", fetch)
     both = ["efficientnet_lite0", "all_minilm_l6_v2"]
