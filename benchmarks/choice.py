@@ -45,9 +45,7 @@ def accuracies(folder: Path, home: Path) -> tuple[dict[str, float], dict[str, st
         compute = Compute("cpu", pick_precision("auto", "cpu"))
         found = extract(data.items, backbones, store=store, compute=compute).features
     sides = split(data, fraction=0.2, seed=0)
-    place = {name: row for row, name in enumerate(data.items.names)}
-    rows = np.array([place[name] for name in sides.train.items.names])
-    test_rows = np.array([place[name] for name in sides.test.items.names])
+    rows, test_rows = (data.items.rows_of(side.items) for side in (sides.train, sides.test))
     targets, classes = sides.train.targets, sides.train.classes
     folds = make_folds(sides.train, n_folds=5, seed=0)
     truth = sides.test.open()

@@ -129,3 +129,8 @@ class BackboneSpec:
     def width(self) -> int:
         """Numbers per item over all layers."""
         return sum(layer.width for layer in self.layers)
+
+    @property
+    def running_cost(self) -> tuple[float, int]:
+        """What orders backbones by cost: operations, then parameters; one of unknown operations comes last."""
+        return self.gflops or float("inf"), self.n_params

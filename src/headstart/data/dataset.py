@@ -60,6 +60,15 @@ class Items:
             keys=tuple(self.keys[row] for row in index) if self.keys else (),
         )
 
+    def rows_of(self, some: Items) -> Int[np.ndarray, " some"]:
+        """The positions of some of these items, found by their names.
+
+        Args:
+            some: Items of which each is among these.
+        """
+        place = {name: row for row, name in enumerate(self.names)}
+        return np.array([place[name] for name in some.names], dtype=np.int64)
+
 
 @dataclass(frozen=True)
 class Dataset:

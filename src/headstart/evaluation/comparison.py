@@ -24,6 +24,9 @@ from headstart.evaluation.records import Difference, Verdict
 
 _Z = 1.959963984540054
 
+TIE_MARGIN = 0.02
+"""A model that is further behind the best than this is no tie, however few items there are to tell."""
+
 
 def compare(
     targets: Int[np.ndarray, " items"],
@@ -94,6 +97,15 @@ def verdict(difference: Difference) -> Verdict:
     if difference.low > 0:
         return "helps"
     return "hurts" if difference.high < 0 else "no difference"
+
+
+def is_tie(behind: Difference) -> bool:
+    """Whether the evidence does not set a model apart from the best: its interval holds 0, and it is near enough.
+
+    Args:
+        behind: The best model minus this one, on the same items.
+    """
+    return behind.low <= 0 and behind.value <= TIE_MARGIN
 
 
 def _bonett_price(value: float, changed: float, n: float) -> tuple[float, float]:

@@ -232,7 +232,7 @@ def _forbidden(facts: Entry | BackboneSpec, options: FitOptions) -> str:
 
 def _in_order(backbones: list[Local], priors: dict[str, Prior]) -> list[Local]:
     """The first one has to give a result soon; what comes after it is worth its time or is skipped."""
-    first = min(backbones, key=lambda local: (local.spec.gflops or float("inf"), local.spec.n_params))
+    first = min(backbones, key=lambda local: local.spec.running_cost)
     others = [local for local in backbones if local is not first]
     return [first, *sorted(others, key=lambda local: (-priors[local.spec.name].value, local.spec.gflops))]
 

@@ -173,9 +173,7 @@ class _Train:
 
     @staticmethod
     def of(dataset: Dataset, sides: Split, seed: int) -> _Train:
-        place = {name: row for row, name in enumerate(dataset.items.names)}
-        rows = np.array([place[name] for name in sides.train.items.names], dtype=np.int64)
-        test_rows = np.array([place[name] for name in sides.test.items.names], dtype=np.int64)
+        rows, test_rows = (dataset.items.rows_of(side.items) for side in (sides.train, sides.test))
         return _Train(rows, test_rows, sides.train, make_folds(sides.train, n_folds=5, seed=seed))
 
 

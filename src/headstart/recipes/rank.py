@@ -71,8 +71,7 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
             dataset = read(data, options, store, progress)
             considered = consider(dataset, options, home, clock, progress)
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
-            place = {item: row for row, item in enumerate(dataset.items.names)}
-            rows = np.array([place[item] for item in sides.train.items.names], dtype=np.int64)
+            rows = dataset.items.rows_of(sides.train.items)
         climb = Climb(dataset.items, store, store, compute, clock, NoLog(), progress)
         with clock.step("rank"):
             ranking = race(climb, considered.backbones, sides.train, rows, priors=considered.priors, most_items=sample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.evaluation.comparison import compare_correct
+from headstart.evaluation.comparison import compare_correct, is_tie
 from headstart.search.candidates import Candidate
 
 
@@ -24,10 +24,6 @@ class Choice:
     why: str
 
 
-_MARGIN = 0.02
-"""A candidate that is further behind than this is no tie, however few items there are to tell."""
-
-
 def choose(candidates: Sequence[Candidate], *, groups: Sequence[str] | None = None) -> Choice:
     """Choose by out-of-fold accuracy; ties go to the cheaper.
 
@@ -41,16 +37,13 @@ def choose(candidates: Sequence[Candidate], *, groups: Sequence[str] | None = No
         groups: For each item what it belongs with; items of one group need not be independent.
     """
     best = max(candidates, key=_merit)
-    tied = [each for each in candidates if each is best or _ties(best, each, groups)]
+    tied = [
+        each for each in candidates if each is best or is_tie(compare_correct(best.right, each.right, groups=groups))
+    ]
     cheapest = min(each.proposal.cost for each in tied)
     winner = max((each for each in tied if each.proposal.cost == cheapest), key=_merit)
     others = tuple(each for each in tied if each is not winner)
     return Choice(winner, others, _why(winner, best, others, candidates))
-
-
-def _ties(best: Candidate, other: Candidate, groups: Sequence[str] | None) -> bool:
-    difference = compare_correct(best.right, other.right, groups=groups)
-    return difference.low <= 0 and difference.value <= _MARGIN
 
 
 def _merit(candidate: Candidate) -> tuple[float, float, int]:

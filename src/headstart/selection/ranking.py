@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 
 from headstart._threads import one_thread
 from headstart.backbones.spec import BackboneSpec
-from headstart.evaluation.comparison import compare_correct
+from headstart.evaluation.comparison import compare_correct, is_tie
 from headstart.evaluation.metrics import share_right
 from headstart.evaluation.records import Difference, Estimate
 from headstart.features.extract import Features
@@ -19,8 +19,6 @@ from headstart.selection.prior import Prior, combine
 from headstart.selection.scores.knn import knn_right
 from headstart.selection.scores.loo_ridge import loo_right
 
-MARGIN = 0.02
-"""A backbone that is further behind than this is no tie, however few items there are to tell."""
 _WORTH = 0.0025
 """Expected accuracy that is given away for a backbone that costs less to run."""
 _PER_DEVIATION = 0.1
@@ -128,14 +126,14 @@ def rank(
     knn = {name: float(scored[name].knn.mean()) for name in names}
     promise = combine({name: priors[name].value for name in names}, loo, knn)
     # Names come last, so that nothing depends on the order in which backbones were given.
-    names.sort(key=lambda name: (-promise[name], _cost(contenders[name].backbone), name))
+    names.sort(key=lambda name: (-promise[name], contenders[name].backbone.running_cost, name))
     best = max(names, key=lambda name: loo[name])
     behind = {name: compare_correct(scored[best].loo, scored[name].loo, groups=groups) for name in names}
-    ties = {name for name in names if name == best or (behind[name].low <= 0 and behind[name].value <= MARGIN)}
+    ties = {name for name in names if name == best or is_tie(behind[name])}
     order = sorted(names, key=lambda name: name not in ties)
     losses = _losses({name: behind[name] for name in order if name in ties}, best, priors, accuracy=loo[best])
     near = [name for name, loss in losses.items() if loss <= _WORTH]
-    chosen = min(near, key=lambda name: _cost(contenders[name].backbone))
+    chosen = min(near, key=lambda name: contenders[name].backbone.running_cost)
     return Ranking(
         rows=tuple(
             Ranked(
@@ -181,11 +179,6 @@ def _losses(
         lag[name] = 0.0 if name == best else float(np.average([difference.value, expected], weights=weights))
     least = min(lag.values())
     return {name: value - least for name, value in lag.items()}
-
-
-def _cost(backbone: BackboneSpec) -> tuple[float, int]:
-    """Where the operations are not known, another one of known cost is preferred."""
-    return backbone.gflops or float("inf"), backbone.n_params
 
 
 def _why(n_ties: int, n_all: int, n_items: int, *, of_several: bool) -> str:
