@@ -22,7 +22,7 @@ import torch
 
 from _provenance import provenance
 from headstart._randomness import generator
-from headstart.adaptation.finetune import FineTune
+from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
@@ -90,7 +90,7 @@ def accuracy(folder: Path, options: argparse.Namespace, scratch: Path) -> None:
             compute=compute,
         )
         steps = sum(epoch.seconds for epoch in tuned.history.epochs)
-        row(f"last {n_stages} stages ({steps:.0f} s of steps)", tuned.held_out_logits, time.monotonic() - started)
+        row(f"last {n_stages} stages ({steps:.0f} s of steps)", tuned.logits[is_test], time.monotonic() - started)
 
 
 def cost(folder: Path, options: argparse.Namespace, scratch: Path) -> None:

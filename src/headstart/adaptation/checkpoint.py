@@ -12,33 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from headstart._records import from_json, to_json
+from headstart.adaptation.epochs import Epoch
 from headstart.errors import OptionError, OutputError
 
 Tensors = dict[str, torch.Tensor]
 _RECORD = "headstart.training/1"
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What happened in one epoch.
-
-    Attributes:
-        number: From 1.
-        train_loss: Mean over its items, with dropout, smoothing and penalties, each before its own step.
-        validation_loss: Log loss in nats on the items that are held out; None without such.
-        validation_accuracy: On the same, from 0 to 1.
-        lr: The rate of the head in the last step.
-        gradient_norm: Mean over its steps, before clipping.
-        seconds: Of its steps.
-    """
-
-    number: int
-    train_loss: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    lr: float
-    gradient_norm: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

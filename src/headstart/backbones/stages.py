@@ -53,7 +53,7 @@ class Cut:
         return {name: each for name, each in self.network.named_parameters() if each.requires_grad}
 
 
-def cut(local: Local, n_stages: int, *, device: str = "cpu", precision: Precision = "float32") -> Cut:
+def cut(local: Local, n_stages: int | None, *, device: str = "cpu", precision: Precision = "float32") -> Cut:
     """Load a backbone in two parts.
 
     The two are tried on an example: together they must give what the whole network gives, and a parameter is trained
@@ -61,7 +61,8 @@ def cut(local: Local, n_stages: int, *, device: str = "cpu", precision: Precisio
 
     Args:
         local: Files on this disk.
-        n_stages: How many stages lie above the cut, from 1 to all; what comes before the first stage is never trained.
+        n_stages: How many stages lie above the cut, from 1 to all, or None for all; what comes before the first one is
+            never trained.
         device: As from `pick_device`.
         precision: What the lower part computes in.
 
@@ -92,12 +93,12 @@ def cut(local: Local, n_stages: int, *, device: str = "cpu", precision: Precisio
     return made
 
 
-def boundary(names: list[str], n_stages: int, spec: BackboneSpec) -> int:
+def boundary(names: list[str], n_stages: int | None, spec: BackboneSpec) -> int:
     """The position of the lowest stage above the cut.
 
     Args:
         names: All stages, lowest first.
-        n_stages: How many are to be trained.
+        n_stages: How many are to be trained; None for all.
         spec: Of the backbone, for the message.
 
     Raises:
@@ -106,6 +107,8 @@ def boundary(names: list[str], n_stages: int, spec: BackboneSpec) -> int:
     """
     if not names:
         raise uncuttable(spec)
+    if n_stages is None:
+        return 0
     if not 1 <= n_stages <= len(names):
         raise OptionError(
             f"the number of trained stages of {spec.name!r} must be from 1 to {len(names)}, but got {n_stages}",

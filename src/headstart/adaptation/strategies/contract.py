@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from headstart._progress import SILENT, Progress
+from headstart.adaptation.epochs import Epoch
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies.settings import Value
-from headstart.features.extract import Features
+from headstart.data.dataset import Items
+from headstart.features.extract import Compute, Features
+
+if TYPE_CHECKING:  # torch is not needed to know what a strategy is
+    from headstart.adaptation.tuning import Tuned
+    from headstart.backbones.resolve import Local
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,3 +118,54 @@ class Strategy(Protocol):
 
 MakeStrategy = Callable[[tuple[Part, ...]], Strategy]
 """From what is to be seen to a strategy with its settings."""
+
+
+class MovingStrategy(Protocol):
+    """A way to adapt that moves weights: a frozen dataclass whose fields are its settings; see `settings`.
+
+    Deterministic on the CPU: the same data, settings and seed give the same weights, also after a kill in between.
+
+    Attributes:
+        name: How people call it.
+        modalities: What it can be used for: `image`, `text`.
+    """
+
+    name: ClassVar[str]
+    modalities: ClassVar[tuple[str, ...]]
+
+    def fit(
+        self,
+        local: Local,
+        items: Items,
+        targets: Int[np.ndarray, " items"],
+        start: LinearHead,
+        *,
+        held_out: Bool[np.ndarray, " items"] | None = None,
+        folder: Path,
+        scratch: Path,
+        compute: Compute,
+        seed: int = 0,
+        deadline: float | None = None,
+        on_epoch: Callable[[Epoch], None] | None = None,
+        progress: Progress = SILENT,
+    ) -> Tuned:
+        """Train, and write the new backbone. The same call after a kill goes on where the last epoch ended.
+
+        Args:
+            local: The backbone.
+            items: With content keys, none of them damaged.
+            targets: The class of each item.
+            start: The head on the layer `last` of the backbone, fitted on the items that are not held out.
+            held_out: The items that are not trained on, but predicted and watched; none, if not given.
+            folder: Where the new backbone is written; what is there is replaced.
+            scratch: Where activations and the state of the training are kept meanwhile; several calls may share it.
+            compute: Device and precision.
+            seed: Of whatever is random.
+            deadline: When to stop training, on the clock of `time.monotonic`.
+            on_epoch: Told of each epoch.
+            progress: Where progress is shown.
+        """
+
+
+MakeMoving = Callable[[], MovingStrategy]
+"""A strategy that moves weights, with its settings."""

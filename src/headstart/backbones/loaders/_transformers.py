@@ -147,6 +147,21 @@ def open_part(folder: Path, name: str) -> Any:
     return network.eval().requires_grad_(requires_grad=False)
 
 
+def fresh_part(folder: Path, name: str) -> Any:
+    """The network that `save_part` wrote, with random weights in float32; its weights are not read.
+
+    Args:
+        folder: Where it was written.
+        name: What the backbone is called, for the message.
+    """
+    with _quietly():
+        network = AutoModel.from_config(read_config(folder, name), dtype=torch.float32)
+    # Nothing of ours looks at it where it has weights that were kept, and none would reach the others.
+    if not any(f".{_POOLER}" in f".{tensor}" for tensor in weights_names(folder / WEIGHTS, name)):
+        _drop_pooler(network)
+    return network
+
+
 def image_processor(folder: Path, name: str) -> Any:
     """The library's own preprocessing of pictures.
 

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from headstart._checks import nearest
 from headstart.backbones.backbone import Batch
+from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._cutting import input_of
 from headstart.backbones.loaders._folding import fold_batch_norm
@@ -306,7 +307,20 @@ def _filled(spec: BackboneSpec, folder: Path) -> Any:
     return network
 
 
-def cut(spec: BackboneSpec, folder: Path, n_stages: int, device: str, precision: Precision) -> Cut:
+def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
+    """The network with the random weights of `timm.create_model`, to be trained."""
+    place = torch.device(device)
+    network = _build(spec.architecture, _arguments(spec, folder)).to(place, memory_format=torch.channels_last)
+    normalised = normaliser(image_input(spec), place)
+
+    def last(batch: Batch) -> torch.Tensor:
+        pooled: torch.Tensor = network.forward_head(network.forward_features(normalised(batch)), pre_logits=True)
+        return pooled
+
+    return Fresh(network, last)
+
+
+def cut(spec: BackboneSpec, folder: Path, n_stages: int | None, device: str, precision: Precision) -> Cut:
     """The network in two parts; BatchNorm below the cut is folded, above it stays as it is.
 
     Raises:

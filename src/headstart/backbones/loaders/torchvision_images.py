@@ -20,6 +20,7 @@ from torchvision.transforms import InterpolationMode
 
 from headstart._checks import did_you_mean, nearest
 from headstart.backbones.backbone import Batch
+from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._folding import fold_batch_norm
 from headstart.backbones.loaders._images import (
@@ -245,13 +246,17 @@ def _build(architecture: str, size_px: int, *, device: str = "cpu", **arguments:
 
     The values are whatever lies in memory: to draw 90 million random numbers takes seconds, and all are loaded anyway.
     """
-    if architecture in {"inception_v3", "googlenet"}:
-        arguments |= {"transform_input": True, "aux_logits": False, "init_weights": False}
-    if architecture.startswith("vit_"):
-        arguments["image_size"] = size_px
     # RegNet's builder computes its widths with tensors that must have values.
     with torch.device("cpu" if architecture.startswith("regnet") else "meta"):
-        return models.get_model(architecture, weights=None, **arguments).to_empty(device=device)
+        return _new(architecture, size_px, init_weights=False, **arguments).to_empty(device=device)
+
+
+def _new(architecture: str, size_px: int, *, init_weights: bool, **arguments: Any) -> Any:
+    if architecture in {"inception_v3", "googlenet"}:
+        arguments |= {"transform_input": True, "aux_logits": False, "init_weights": init_weights}
+    if architecture.startswith("vit_"):
+        arguments["image_size"] = size_px
+    return models.get_model(architecture, weights=None, **arguments)
 
 
 def _classifier(network: Any) -> str:
@@ -303,6 +308,16 @@ def _present_names(given: dict[str, Any]) -> dict[str, Any]:
     if hasattr(given, "_metadata"):  # modules know by it which older names of theirs to translate
         vars(kept)["_metadata"] = given._metadata
     return kept
+
+
+def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
+    """The network with the random weights of torchvision's builder, to be trained."""
+    del folder
+    wanted, place = image_input(spec), torch.device(device)
+    made = _new(spec.architecture, wanted.size_px, init_weights=True)
+    network = _without_classifier(made).to(place, memory_format=torch.channels_last)
+    normalised = normaliser(wanted, place)
+    return Fresh(network, lambda batch: network(normalised(batch)))
 
 
 def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> TorchvisionBackbone:

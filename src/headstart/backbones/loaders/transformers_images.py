@@ -11,8 +11,16 @@ import torch
 from jaxtyping import Float32
 
 from headstart.backbones.backbone import Batch
+from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders._images import grid_layer, image_input, normaliser, on_grid
-from headstart.backbones.loaders._transformers import image_processor, open_part, read_config, save_part, tried
+from headstart.backbones.loaders._transformers import (
+    fresh_part,
+    image_processor,
+    open_part,
+    read_config,
+    save_part,
+    tried,
+)
 from headstart.backbones.precision import Precision
 from headstart.backbones.preprocess import prepare_image
 from headstart.backbones.spec import BackboneSpec, CropMode, ImageInput, Interpolation, Layer, Source
@@ -195,3 +203,10 @@ def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) ->
         BackboneError: If the weights do not fit the architecture.
     """
     return ImageTower(spec, open_part(folder, spec.name), device, precision)
+
+
+def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
+    """The tower with the random weights that transformers gives a new one, to be trained."""
+    network = fresh_part(folder, spec.name).to(device)
+    normalised = normaliser(image_input(spec), torch.device(device))
+    return Fresh(network, lambda batch: _outputs(network, normalised(batch))["last"])

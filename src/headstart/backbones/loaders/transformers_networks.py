@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders import Loader, transformers_images, transformers_texts
 from headstart.backbones.loaders._transformers import read_config, sees_images
 from headstart.backbones.precision import Precision
@@ -35,7 +36,12 @@ def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) ->
     return (_TEXTS if spec.image is None else _IMAGES).load(spec, folder, device, precision)
 
 
-def cut(spec: BackboneSpec, folder: Path, n_stages: int, device: str, precision: Precision) -> Cut:
+def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
+    """The network with random weights, to be trained."""
+    return (transformers_texts if spec.image is None else transformers_images).fresh(spec, folder, device)
+
+
+def cut(spec: BackboneSpec, folder: Path, n_stages: int | None, device: str, precision: Precision) -> Cut:
     """The network in two parts; image towers cannot be cut.
 
     Raises:

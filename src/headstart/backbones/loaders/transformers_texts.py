@@ -14,10 +14,12 @@ from jaxtyping import Float32
 from tokenizers import Tokenizer
 
 from headstart.backbones.backbone import Batch
+from headstart.backbones.fresh import Fresh
 from headstart.backbones.hub_files import PROMPTS, TOKENIZER, VOCABULARIES
 from headstart.backbones.loaders._cutting import input_of, with_input
 from headstart.backbones.loaders._transformers import (
     converted_tokenizer,
+    fresh_part,
     is_decoder,
     open_part,
     read_config,
@@ -210,7 +212,19 @@ def _running(spec: BackboneSpec, folder: Path, network: Any, device: str, precis
     return TransformersBackbone(spec, network, tokenizer, device, precision)
 
 
-def cut(spec: BackboneSpec, folder: Path, n_stages: int, device: str, precision: Precision) -> Cut:
+def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
+    """The network with the random weights that transformers gives a new one, and the same tokenizer."""
+    network = fresh_part(folder, spec.name)
+    backbone = _running(spec, folder, network, device, "float32")
+
+    def last(batch: Batch) -> torch.Tensor:
+        tokens, mask = backbone.tokens(batch)
+        return backbone.last(network(input_ids=tokens, attention_mask=mask).last_hidden_state, mask)
+
+    return Fresh(network, last)
+
+
+def cut(spec: BackboneSpec, folder: Path, n_stages: int | None, device: str, precision: Precision) -> Cut:
     """The network in two parts: some of its layers, and the embeddings with the layers below them.
 
     Raises:

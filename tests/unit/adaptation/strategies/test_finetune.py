@@ -14,11 +14,12 @@ from safetensors.torch import load_file
 from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart._fingerprint import sha256_bytes
-from headstart.adaptation.checkpoint import Epoch
-from headstart.adaptation.finetune import FineTune, Tuned
+from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
+from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.settings import settings_of
+from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
 from headstart.errors import DataError, OptionError
@@ -94,10 +95,10 @@ def test_the_result_is_a_backbone_with_a_linear_head(kind: str, request: pytest.
     assert tuned.local.spec.source.location == case.local.spec.name
     assert tuned.local.spec.source.revision == case.local.spec.source.sha256 != tuned.local.spec.source.sha256
     # Extraction, which knows nothing of training, sees what training saw. It saw bfloat16 at the cut.
-    logits = tuned.head.logits(case.last(tuned.local))[case.held_out]
-    assert np.linalg.norm(logits - tuned.held_out_logits) <= 0.02 * np.linalg.norm(logits)
+    logits = tuned.head.logits(case.last(tuned.local))
+    assert np.linalg.norm(logits - tuned.logits) <= 0.02 * np.linalg.norm(logits)
     assert len(tuned.history.epochs) == 3
-    assert all(epoch.validation_loss is not None for epoch in tuned.history.epochs)
+    assert all(epoch.validation is not None for epoch in tuned.history.epochs)
     assert list((case.folder / "scratch").glob("*.training")) == []
 
 
@@ -116,7 +117,7 @@ def test_it_learns_what_the_head_alone_cannot(texts: Case) -> None:
     tuned = texts.fit(
         FineTune(n_stages=2, epochs=30, learning_rate=1e-2, batch_size=8, dropout=0.0, label_smoothing=0.0)
     )
-    assert texts.right(tuned.held_out_logits) >= max(0.9, linear + 0.1)
+    assert texts.right(tuned.logits[texts.held_out]) >= max(0.9, linear + 0.1)
 
 
 def test_nothing_moves_when_nothing_of_the_training_is_kept(images: Case) -> None:
@@ -162,14 +163,14 @@ def test_held_out_targets_are_not_learnt_from(images: Case) -> None:
 
 def test_without_held_out_items_all_are_trained_on(images: Case) -> None:
     tuned = images.fit(held_out=None)
-    assert tuned.held_out_logits.shape == (0, 2)
-    assert tuned.history.epochs[0].validation_loss is None
+    assert tuned.logits.shape == (len(images.items), 2)
+    assert tuned.history.epochs[0].validation is None
 
 
 def test_a_deadline_in_the_past_costs_one_step(images: Case) -> None:
     tuned = images.fit(deadline=time.monotonic())
     assert tuned.history.ended == "stopped by the deadline in epoch 1"
-    assert np.isfinite(tuned.held_out_logits).all()
+    assert np.isfinite(tuned.logits).all()
 
 
 @pytest.mark.parametrize(

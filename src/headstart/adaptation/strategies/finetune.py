@@ -8,9 +8,8 @@ would tear up what was pretrained (Kumar et al., 2022: 10 points out of distribu
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -19,45 +18,26 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from headstart._fingerprint import fingerprint, sha256_bytes, sha256_file
+from headstart._fingerprint import fingerprint, sha256_bytes
 from headstart._memory import give_back
 from headstart._progress import SILENT, Progress
 from headstart._randomness import generator
 from headstart._records import to_json
-from headstart.adaptation.checkpoint import Epoch
+from headstart.adaptation.epochs import Epoch, Scores, scores
 from headstart.adaptation.heads.forms import LinearHead
-from headstart.adaptation.loop import History, Loop, train
+from headstart.adaptation.loop import Loop, Step, train
 from headstart.adaptation.parameters import interpolate, parameter_groups, train_mode
 from headstart.adaptation.penalties import l2_sp
 from headstart.adaptation.schedules import SCHEDULES
 from headstart.adaptation.strategies.settings import check_settings, real, whole, word
-from headstart.backbones.resolve import WEIGHTS, Local, open_local, write_local
-from headstart.backbones.spec import Source
-from headstart.backbones.stages import Cut, cut
+from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
+from headstart.backbones.resolve import Local
 from headstart.data.dataset import Items
-from headstart.errors import DataError, OutputError
-from headstart.features.boundary import Boundary, keep_boundary
+from headstart.errors import DataError
 from headstart.features.extract import Compute
 
 _DIVERGED = 3.0  # times what guessing or the start loses, whichever is more
 _TRIED_BATCHES = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """What fine-tuning hands over.
-
-    Attributes:
-        local: The backbone with its new weights; it has the layer `last` alone.
-        head: On that layer.
-        held_out_logits: For each item that was held out, in the order of the items, without a temperature.
-        history: What the training did.
-    """
-
-    local: Local
-    head: LinearHead
-    held_out_logits: Float[np.ndarray, "held_out classes"]
-    history: History
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +45,7 @@ class FineTune:
     """Head first, then the head together with the last stages.
 
     Attributes:
-        n_stages: How many of the last stages move; all below them runs once for each item and view.
+        n_stages: How many of the last stages move, or None for all; all below them runs once for each item and view.
         epochs: Each sees every training item once, in one of its views.
         learning_rate: The highest rate of the head and the last stage.
         stage_decay: Each stage learns this many times as fast as the one above it.
@@ -80,7 +60,7 @@ class FineTune:
         clip: The longest gradient.
     """
 
-    n_stages: int = whole(2, 1, 64)
+    n_stages: int | None = whole(2, 1, 64)
     epochs: int = whole(12, 1, 200)
     learning_rate: float = real(3e-4, 1e-6, 1e-2, log=True)
     stage_decay: float = real(1.0, 0.1, 1.0)
@@ -94,6 +74,7 @@ class FineTune:
     interpolation: float = real(1.0, 0.0, 1.0)
     clip: float = real(1.0, 0.01, 100.0, log=True)
     name: ClassVar[str] = "finetune"
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -126,7 +107,7 @@ class FineTune:
             items: With content keys, none of them damaged.
             targets: The class of each item.
             start: The head on the layer `last` of the backbone, fitted on the items that are not held out.
-            held_out: The items that are not trained on, but predicted; none, if not given.
+            held_out: The items that are not trained on, but predicted and watched; none, if not given.
             folder: Where the new backbone is written; what is there is replaced.
             scratch: Where activations and the state of the training are kept meanwhile; several calls may share it.
             compute: Device and precision.
@@ -146,12 +127,16 @@ class FineTune:
         rows, others = np.flatnonzero(~out), np.flatnonzero(out)
         if not len(rows):
             raise DataError("fine-tuning needs an item to train on, but all are held out", hint="Hold out fewer.")
-        parts = cut(local, self.n_stages, device=compute.device, precision=compute.precision)
-        n_views = self.n_views if local.spec.modality == "image" else 1
-        boundary = keep_boundary(
-            items, local, parts, n_views=n_views, seed=seed, compute=compute, folder=scratch, progress=progress
+        body = open_body(
+            *(local, items),
+            n_stages=self.n_stages,
+            n_views=self.n_views,
+            seed=seed,
+            compute=compute,
+            scratch=scratch,
+            progress=progress,
         )
-        model = _Model(parts, boundary, np.asarray(targets, dtype=np.int64), start, self, compute)
+        model = _Model(body, np.asarray(targets, dtype=np.int64), start, self)
         identity = {
             "settings": fingerprint(to_json(self, indent=0)),
             "weights": local.spec.source.sha256,
@@ -159,7 +144,7 @@ class FineTune:
             "head": sha256_bytes(start.weight.tobytes() + start.bias.tobytes()),
             "seed": str(seed),
         }
-        batches = partial(self._batches, rows, n_views, seed)
+        batches = partial(self._batches, rows, body.boundary.n_views, seed)
         file = scratch / f"{fingerprint(identity)[:24]}.training"
         history = train(
             Loop(self.epochs, SCHEDULES[self.schedule], self.clip, model.worst_loss(batches(0)), seed),
@@ -174,8 +159,8 @@ class FineTune:
             on_epoch=on_epoch,
         )
         interpolate(model.weights, model.start, self.interpolation)
-        tuned = _write(local, parts, folder)
-        result = Tuned(tuned, model.head_now(), model.logits(others), history)
+        tuned = write_tuned(local, body.parts, folder, how=self.name)
+        result = Tuned(tuned, model.head_now(), model.logits(np.arange(len(items))), history)
         file.unlink(missing_ok=True)
         give_back()
         return result
@@ -191,105 +176,62 @@ class FineTune:
 
 
 class _Model:
-    """The upper part of a network with a head, and where its items are."""
+    """The upper part of a network with a head."""
 
-    def __init__(
-        self,
-        parts: Cut,
-        boundary: Boundary,
-        targets: np.ndarray,
-        start: LinearHead,
-        settings: FineTune,
-        compute: Compute,
-    ) -> None:
-        self._parts, self._boundary, self._settings = parts, boundary, settings
-        self._device = torch.device(compute.device)
-        self._targets = torch.from_numpy(targets).to(self._device)
-        self._bfloat16 = compute.precision == "bfloat16"
+    def __init__(self, body: Body, targets: np.ndarray, start: LinearHead, settings: FineTune) -> None:
+        self._body, self._settings = body, settings
+        self._targets = torch.from_numpy(targets).to(body.device)
         n_classes, width = start.weight.shape
-        self._head = torch.nn.Linear(width, n_classes).to(self._device)
+        self._head = torch.nn.Linear(width, n_classes).to(body.device)
         with torch.no_grad():
             self._head.weight.copy_(torch.from_numpy(start.weight))
             self._head.bias.copy_(torch.from_numpy(start.bias))
-        self.weights = {f"network.{name}": each for name, each in parts.trained.items()}
+        self.weights = {f"network.{name}": each for name, each in body.parts.trained.items()}
         self._pretrained = {name: each.detach().clone() for name, each in self.weights.items()}
         self.weights |= {f"head.{name}": each for name, each in self._head.named_parameters()}
         self.start = {name: each.detach().clone() for name, each in self.weights.items()}
 
     def optimiser(self) -> torch.optim.Optimizer:
         """AdamW with a group for each rate."""
-        asked = self._settings
+        asked, parts = self._settings, self._body.parts
         groups = parameter_groups(
-            *(self._parts.network, self._head, self._parts.stages),
+            *(parts.network, self._head, parts.stages),
             lr=asked.learning_rate,
             stage_decay=asked.stage_decay,
             weight_decay=asked.weight_decay,
         )
         return torch.optim.AdamW(groups, fused=True)
 
-    def loss(self, batch: tuple[np.ndarray, np.ndarray]) -> Float[torch.Tensor, ""]:
+    def loss(self, batch: tuple[np.ndarray, ...]) -> Step:
         """The mean loss of a batch of items and views."""
-        train_mode(self._parts.network)
-        logits, smoothing = self._forward(*batch, dropout=self._settings.dropout), self._settings.label_smoothing
-        value = torch.nn.functional.cross_entropy(logits, self._targets[batch[0]], label_smoothing=smoothing)
+        rows, views = batch
+        train_mode(self._body.parts.network)
+        last = torch.nn.functional.dropout(self._body.run(*self._body.inputs(rows, views)), self._settings.dropout)
+        logits, targets = self._head(last), self._targets[rows]
+        value = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._settings.label_smoothing)
         if self._settings.l2_sp:
             value = value + l2_sp(self.weights, self._pretrained, self._settings.l2_sp)
-        return value
+        return Step(value, logits.detach().argmax(dim=1), targets)
 
-    def worst_loss(self, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    def worst_loss(self, batches: Sequence[tuple[np.ndarray, ...]]) -> float:
         """The loss above which training has done harm: a head that was fitted on plain views may be wrong on others."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # not the caller's random numbers, which differ from call to call
-            at_start = [float(self.loss(batch)) for batch in batches[:_TRIED_BATCHES]]
+            at_start = [float(self.loss(batch).loss) for batch in batches[:_TRIED_BATCHES]]
         return _DIVERGED * max(math.log(len(self._head.bias)), *at_start)
 
-    def measure(self, rows: np.ndarray) -> tuple[float, float]:
-        """Log loss and accuracy on the plain view of some items."""
+    def measure(self, rows: np.ndarray) -> Scores:
+        """Log loss, and how the plain view of some items is classified."""
         logits, targets = torch.from_numpy(self.logits(rows)), self._targets[rows].cpu()
         loss = torch.nn.functional.cross_entropy(logits, targets)
-        return float(loss), float((logits.argmax(dim=1) == targets).float().mean())
+        return scores(float(loss), logits.argmax(dim=1).numpy(), targets.numpy())
 
     def logits(self, rows: np.ndarray) -> Float[np.ndarray, "rows classes"]:
         """The logits of the plain view of some items."""
-        self._parts.network.eval()
-        starts = range(0, len(rows), self._settings.batch_size)
-        with torch.inference_mode():
-            found = [self._forward(rows[at : at + self._settings.batch_size], 0, dropout=0.0) for at in starts]
-        empty = np.zeros((0, len(self._head.bias)), dtype=np.float32)
-        return np.concatenate([empty, *(each.cpu().numpy() for each in found)])
+        return self.head_now().logits(self._body.features(rows, batch_size=self._settings.batch_size))
 
     def head_now(self) -> LinearHead:
         """The head as it is."""
         return LinearHead(
             self._head.weight.detach().cpu().numpy().copy(), self._head.bias.detach().cpu().numpy().copy()
         )
-
-    def _forward(self, rows: np.ndarray, views: np.ndarray | int, *, dropout: float) -> torch.Tensor:
-        activations, lengths = self._boundary.batch(rows, views)
-        lengths = None if lengths is None else lengths.to(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            last = self._parts.upper(activations.to(self._device), lengths)
-        logits: torch.Tensor = self._head(torch.nn.functional.dropout(last.float(), dropout))
-        return logits
-
-
-def _write(local: Local, parts: Cut, folder: Path) -> Local:
-    """The backbone with its present weights, in headstart's own layout."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        parts.save(folder)
-        digest = sha256_file(folder / WEIGHTS)
-        spec = replace(
-            local.spec,
-            name=f"{local.spec.name}+{FineTune.name}",
-            source=Source("tuned", local.spec.name, WEIGHTS, digest, local.spec.source.sha256),
-            layers=tuple(layer for layer in local.spec.layers if layer.name == "last"),
-        )
-        write_local(spec, folder)
-    except OSError as error:
-        raise OutputError(
-            f"the tuned backbone cannot be written to {str(folder)!r}: {error.strerror or error}",
-            hint="Make room and start again: it goes on from the last epoch that was kept.",
-        ) from error
-    return open_local(folder)

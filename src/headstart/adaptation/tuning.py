@@ -1,0 +1,168 @@
+"""What every way to move weights has in common: the part that is trained on kept activations, and its result."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from headstart._fingerprint import sha256_file
+from headstart._progress import Progress
+from headstart.adaptation.epochs import History
+from headstart.adaptation.heads.forms import LinearHead
+from headstart.backbones.resolve import WEIGHTS, Local, open_local, write_local
+from headstart.backbones.spec import Source
+from headstart.backbones.stages import Cut, cut
+from headstart.data.dataset import Items
+from headstart.errors import OutputError
+from headstart.features.boundary import Boundary, keep_boundary
+from headstart.features.extract import Compute
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What moving weights hands over.
+
+    Attributes:
+        local: The backbone with its new weights; it has the layer `last` alone.
+        head: On that layer.
+        logits: For each item, those that were held out and those that were not, without a temperature.
+        history: What the training did.
+        chosen: Settings that the held-out items chose, by name; with them another training needs no held-out items.
+    """
+
+    local: Local
+    head: LinearHead
+    logits: Float[np.ndarray, "items classes"]
+    history: History
+    chosen: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """The upper stages of a network, and for each item what flows into them.
+
+    Attributes:
+        parts: The network.
+        boundary: The activations at the cut.
+        compute: Device and precision.
+    """
+
+    parts: Cut
+    boundary: Boundary
+    compute: Compute
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return torch.device(self.compute.device)
+
+    def inputs(
+        self, rows: Int[np.ndarray, " rows"], views: Int[np.ndarray, " rows"] | int = 0
+    ) -> tuple[Float[torch.Tensor, "rows ..."], Int[torch.Tensor, " rows"] | None]:
+        """What flows over the cut, and the number of tokens of each text.
+
+        Args:
+            rows: Positions of items.
+            views: Which view of each; the first is the plain one.
+        """
+        activations, lengths = self.boundary.batch(rows, views)
+        return activations.to(self.device), None if lengths is None else lengths.to(self.device)
+
+    def run(
+        self, activations: Float[torch.Tensor, "rows ..."], lengths: Int[torch.Tensor, " rows"] | None
+    ) -> Float[torch.Tensor, "rows width"]:
+        """The layer `last`, in float32, through which gradients flow back.
+
+        Args:
+            activations: From `inputs`.
+            lengths: Likewise.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute.precision == "bfloat16"):
+            last = self.parts.upper(activations, lengths)
+        return last.float()
+
+    def features(self, rows: Int[np.ndarray, " rows"], *, batch_size: int = 32) -> Float[np.ndarray, "rows width"]:
+        """The layer `last` of the plain view of some items, as it is now, in evaluation mode.
+
+        Args:
+            rows: Positions of items.
+            batch_size: Items at a time.
+        """
+        self.parts.network.eval()
+        starts = range(0, len(rows), batch_size)
+        with torch.inference_mode():
+            found = [self.run(*self.inputs(rows[at : at + batch_size])).cpu().numpy() for at in starts]
+        return np.concatenate(found)
+
+
+def open_body(
+    local: Local,
+    items: Items,
+    *,
+    n_stages: int | None,
+    n_views: int,
+    seed: int,
+    compute: Compute,
+    scratch: Path,
+    progress: Progress,
+) -> Body:
+    """Cut a backbone, and compute what flows over the cut where it is not kept already.
+
+    Args:
+        local: The backbone.
+        items: With content keys, none of them damaged.
+        n_stages: How many of the last stages lie above the cut; None for all.
+        n_views: Views of each image; texts have one.
+        seed: Of the views.
+        compute: Device and precision.
+        scratch: Where activations are kept.
+        progress: Where progress is shown.
+
+    Raises:
+        OptionError: If the backbone has fewer stages.
+        BackboneError: If the backbone cannot be cut.
+        StoreError: If activations cannot be kept.
+    """
+    parts = cut(local, n_stages, device=compute.device, precision=compute.precision)
+    n_views = n_views if local.spec.modality == "image" else 1
+    kept = keep_boundary(
+        items, local, parts, n_views=n_views, seed=seed, compute=compute, folder=scratch, progress=progress
+    )
+    return Body(parts, kept, compute)
+
+
+def write_tuned(local: Local, parts: Cut, folder: Path, *, how: str) -> Local:
+    """Write the backbone with its present weights, in headstart's own layout.
+
+    Args:
+        local: The backbone that it was.
+        parts: The network.
+        folder: What is there is replaced.
+        how: The strategy that moved the weights; it becomes part of the name.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        parts.save(folder)
+        spec = replace(
+            local.spec,
+            name=f"{local.spec.name}+{how}",
+            source=Source("tuned", local.spec.name, WEIGHTS, sha256_file(folder / WEIGHTS), local.spec.source.sha256),
+            layers=tuple(layer for layer in local.spec.layers if layer.name == "last"),
+        )
+        write_local(spec, folder)
+    except OSError as error:
+        raise OutputError(
+            f"the tuned backbone cannot be written to {str(folder)!r}: {error.strerror or error}",
+            hint="Make room and start again: it goes on from the last epoch that was kept.",
+        ) from error
+    return open_local(folder)
