@@ -1,9 +1,9 @@
-"""A process that decodes images: reads one path a line on stdin, writes prepared pictures on stdout.
+"""A process that decodes images: reads one path and key a line on stdin, writes prepared pictures on stdout.
 
-Run as `python -m headstart.features._decoder INPUTS`, where INPUTS is the JSON of a list of `ImageInput`. It says
-`{"ready": true}` when it can begin. The answer to a line is one line of JSON, `{"error": …}` or `{"bytes": n}`, then
-that many bytes: one picture per input, in order. It imports no torch, so it starts in a fifth of a second and decodes
-while the parent still imports.
+Run as `python -m headstart.features._decoder INPUTS VIEWS`, where INPUTS is the JSON of a list of `ImageInput`, and
+VIEWS that of as many `View`s. It says `{"ready": true}` when it can begin. A line is the JSON of a path and the content
+key of the item. The answer is one line of JSON, `{"error": …}` or `{"bytes": n}`, then that many bytes: one picture per
+input, in order. It imports no torch, so it starts in a fifth of a second and decodes while the parent still imports.
 """
 
 from __future__ import annotations
@@ -19,34 +19,44 @@ from typing import IO
 import msgspec
 import numpy as np
 
-from headstart.backbones.preprocess import decoded_px, prepare_image
+from headstart.backbones.preprocess import decoded_px
 from headstart.backbones.spec import ImageInput
 from headstart.data.images import DamagedItem, open_image
+from headstart.features.views import PLAIN, View, picture
 
 
-def prepare(value: Path | np.ndarray, inputs: Sequence[ImageInput]) -> list[np.ndarray]:
+def prepare(
+    value: Path | np.ndarray, inputs: Sequence[ImageInput], views: Sequence[View] | None = None, key: str = ""
+) -> list[np.ndarray]:
     """One image, prepared for each backbone; what one gets does not depend on the others.
 
     Args:
         value: An image file, or an image as an array.
         inputs: The preprocessing of each backbone.
+        views: The view that each is to see; the plain one, if not given.
+        key: The content key of the item, where there are other views.
 
     Raises:
         DamagedItem: If it cannot be decoded.
     """
     decoded = {px: open_image(value, at_least_px=px) for px in {decoded_px(wanted) for wanted in inputs}}
-    return [prepare_image(decoded[decoded_px(wanted)], wanted) for wanted in inputs]
+    return [
+        picture(decoded[decoded_px(wanted)], wanted, view=view, key=key)
+        for wanted, view in zip(inputs, views or [PLAIN] * len(inputs), strict=True)
+    ]
 
 
 def main() -> None:
     """Serve until stdin ends, which it does when the parent dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our stdin
     inputs = msgspec.json.decode(sys.argv[1], type=list[ImageInput])
+    views = msgspec.json.decode(sys.argv[2], type=list[View])
     with _answers() as out:
         _say(out, {"ready": True})
         for line in sys.stdin.buffer:
+            path, key = json.loads(line)
             try:
-                pictures = prepare(Path(json.loads(line)), inputs)
+                pictures = prepare(Path(path), inputs, views, key)
             except DamagedItem as error:
                 _say(out, {"error": error.reason})
             else:

@@ -23,6 +23,7 @@ from headstart.backbones.spec import ImageInput
 from headstart.data.dataset import Value
 from headstart.data.images import DamagedItem
 from headstart.features._decoder import prepare
+from headstart.features.views import PLAIN, View
 
 BATCH = 32
 """Items that go through a network at a time."""
@@ -60,10 +61,11 @@ class _Crashed(Exception):  # noqa: N818 - likewise
 class _Process:
     """One decoding process."""
 
-    def __init__(self, inputs: Sequence[ImageInput]) -> None:
+    def __init__(self, inputs: Sequence[ImageInput], views: Sequence[View]) -> None:
         self._inputs = inputs
+        wanted = [to_json(list(each), indent=0) for each in (inputs, views)]
         # -P: a file of the user's that is called like a module, in the folder they work in, must not be imported.
-        command = [sys.executable, "-P", "-m", "headstart.features._decoder", to_json(list(inputs), indent=0)]
+        command = [sys.executable, "-P", "-m", "headstart.features._decoder", *wanted]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -81,15 +83,15 @@ class _Process:
             self.stop()
             raise _CannotStart
 
-    def decode(self, path: Path) -> tuple[np.ndarray, ...]:
-        """The pictures of one file.
+    def decode(self, path: Path, key: str) -> tuple[np.ndarray, ...]:
+        """The pictures of one file, whose content key decides what its further views look like.
 
         Raises:
             DamagedItem: If it cannot be decoded.
             _Crashed: If the process died of it.
         """
         try:
-            self._stdin.write(json.dumps(str(path)).encode() + b"\n")
+            self._stdin.write(json.dumps([str(path), key]).encode() + b"\n")
             self._stdin.flush()
             answer = json.loads(self._stdout.readline())
             n_bytes = answer.get("bytes", 0)
@@ -135,31 +137,35 @@ class _Process:
 class _Pool:
     """Threads that each own one process, started when the thread decodes its first file."""
 
-    def __init__(self, inputs: Sequence[ImageInput], n_processes: int) -> None:
+    def __init__(self, inputs: Sequence[ImageInput], views: Sequence[View], n_processes: int) -> None:
         self._inputs = list(inputs)
+        self._views = list(views)
         self._in_processes = n_processes > 0
         self._lock = threading.Lock()
         self._stopping = False
         self._processes: dict[int, _Process] = {}  # by thread
         self.threads = ThreadPoolExecutor(max(1, n_processes), thread_name_prefix="decode")
 
-    def decode(self, position: int, value: Value) -> Prepared:
+    def decode(self, position: int, value: Value, key: str) -> Prepared:
         """One item; damage is a result, not an exception."""
         try:
             if isinstance(value, Path) and self._in_processes:
-                return Prepared(position, self._decode_outside(value))
-            return Prepared(position, tuple(prepare(cast("Path | np.ndarray", value), self._inputs)))
+                return Prepared(position, self._decode_outside(value, key))
+            return Prepared(position, self._decode_here(cast("Path | np.ndarray", value), key))
         except DamagedItem as error:
             return Prepared(position, (), error.reason)
 
-    def _decode_outside(self, path: Path) -> tuple[np.ndarray, ...]:
+    def _decode_here(self, value: Path | np.ndarray, key: str) -> tuple[np.ndarray, ...]:
+        return tuple(prepare(value, self._inputs, self._views, key))
+
+    def _decode_outside(self, path: Path, key: str) -> tuple[np.ndarray, ...]:
         """In this thread's process; one crash may have other reasons, such as no memory, two blame the file."""
         for _ in range(_ATTEMPTS):
             try:
-                return self._process().decode(path)
+                return self._process().decode(path, key)
             except _CannotStart:
                 self._in_processes = False
-                return tuple(prepare(path, self._inputs))
+                return self._decode_here(path, key)
             except _Crashed:
                 self._drop_process()
         raise DamagedItem(str(path), "the image decoder crashed on it")
@@ -171,7 +177,7 @@ class _Pool:
             with self._lock:
                 if self._stopping:
                     raise _Crashed
-                process = self._processes[thread] = _Process(self._inputs)
+                process = self._processes[thread] = _Process(self._inputs, self._views)
             try:
                 process.wait_until_ready()
             except _CannotStart:
@@ -202,12 +208,20 @@ def _n_cores() -> int:
 
 
 @contextlib.contextmanager
-def decode_ahead(values: Sequence[Value], inputs: Sequence[ImageInput]) -> Iterator[Iterator[Prepared]]:
+def decode_ahead(
+    values: Sequence[Value],
+    inputs: Sequence[ImageInput],
+    *,
+    views: Sequence[View] | None = None,
+    keys: Sequence[str] | None = None,
+) -> Iterator[Iterator[Prepared]]:
     """Decode images while the caller does something else.
 
     Args:
         values: Image files, or images as arrays.
         inputs: The preprocessing of each backbone that will see them; each file is decoded once for all.
+        views: The view that each of these is to see; the plain one, if not given.
+        keys: The content key of each item, where there are other views.
 
     Yields:
         The prepared items in the given order. Decoding begins at once and stays a bounded window ahead.
@@ -216,8 +230,8 @@ def decode_ahead(values: Sequence[Value], inputs: Sequence[ImageInput]) -> Itera
     n_processes = min(_MAX_PROCESSES, _n_cores()) if on_files >= _WORTH_PROCESSES and sys.executable else 0
     item_bytes = sum(wanted.size_px**2 * 3 for wanted in inputs)
     window = max(64, _WINDOW_BYTES // max(1, item_bytes))
-    pool = _Pool(inputs, n_processes)
-    waiting = iter(enumerate(values))
+    pool = _Pool(inputs, views or [PLAIN] * len(inputs), n_processes)
+    waiting = zip(range(len(values)), values, keys or [""] * len(values), strict=True)
     ahead: deque[Future[Prepared]] = deque()
 
     def fill() -> None:

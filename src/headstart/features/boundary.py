@@ -16,9 +16,8 @@ from jaxtyping import Float, Int, UInt16
 
 from headstart._fingerprint import fingerprint
 from headstart._progress import SILENT, Progress
-from headstart._randomness import generator
 from headstart._records import from_json, to_json
-from headstart.backbones.preprocess import augment_image, decoded_px, prepare_image
+from headstart.backbones.preprocess import decoded_px
 from headstart.backbones.resolve import Local, preprocessing_of
 from headstart.backbones.spec import ImageInput
 from headstart.backbones.stages import Cut
@@ -27,9 +26,9 @@ from headstart.data.images import open_image
 from headstart.errors import OptionError, StoreError
 from headstart.features._decoding import BATCH
 from headstart.features.extract import Compute
+from headstart.features.views import View, picture
 
 _THREADS = 2  # decoding lets go of the interpreter; more would take cores from the network
-_AUGMENTATION = 1  # part of the identity: goes up when the same seed gives other pictures
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def keep_boundary(
     identity = fingerprint(
         [
             *(local.spec.source.sha256, preprocessing_of(local), len(cut.stages), compute.precision, items.keys),
-            *((n_views, seed, _AUGMENTATION) if n_views > 1 else ()),
+            *(View(number, seed).name for number in range(1, n_views)),
         ]
     )
     file = folder / f"{identity[:24]}.bf16"
@@ -188,8 +187,7 @@ def _views(items: Items, wanted: ImageInput, n_views: int, seed: int) -> Iterato
 
     def views(value: Value, key: str) -> list[np.ndarray]:
         image = open_image(cast("Path | np.ndarray", value), at_least_px=decoded_px(wanted))
-        random = [generator(seed, "view", key, view) for view in range(1, n_views)]
-        return [prepare_image(image, wanted), *(augment_image(image, wanted, each) for each in random)]
+        return [picture(image, wanted, view=View(number, seed), key=key) for number in range(n_views)]
 
     per_batch = max(1, BATCH // n_views)
     ahead: deque[list[Future[list[np.ndarray]]]] = deque()

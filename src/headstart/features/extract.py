@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from itertools import product
 from typing import cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from headstart.errors import OptionError, StoreError
 from headstart.features._decoding import BATCH, Prepared, decode_ahead, sort_by_length
 from headstart.features.namespace import Namespace
 from headstart.features.protocol import FeatureStore, FeatureWriter
+from headstart.features.views import PLAIN, View
 
 _NOT_FINITE = "the network gives infinite features for it"
 
@@ -37,6 +39,7 @@ class Features:
         there: Which rows could be computed.
         n_computed: Rows that this call computed; the others were in the store.
         seconds: Time that the backbone itself took in this call, decoding not included.
+        views: What it says about further views of the same items, for strategies that train on several.
     """
 
     backbone: BackboneSpec
@@ -44,6 +47,7 @@ class Features:
     there: Bool[np.ndarray, " items"]
     n_computed: int = 0
     seconds: float = 0.0
+    views: tuple[Features, ...] = ()
 
     def layer(self, name: str) -> Float32[np.ndarray, "items layer_width"]:
         """The columns of one layer.
@@ -63,7 +67,8 @@ class Features:
 
     def take(self, rows: np.ndarray | slice) -> Features:
         """The features of the items at these positions."""
-        return Features(self.backbone, self.values[rows], self.there[rows], self.n_computed, self.seconds)
+        views = tuple(view.take(rows) for view in self.views)
+        return Features(self.backbone, self.values[rows], self.there[rows], self.n_computed, self.seconds, views)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Extraction:
     """The features of items from several backbones.
 
     Attributes:
-        features: One per backbone, in the given order.
+        features: One per backbone, in the given order; with several views, all backbones for the first one first.
         damaged: For each item that cannot be used, its position and the reason.
         wall_s: Time from the first to the last item in seconds, decoding and loading included.
         loading_s: Of which importing libraries and loading weights.
@@ -96,14 +101,15 @@ class Compute:
     precision: Precision = "float32"
 
 
-def namespace_of(local: Local, compute: Compute) -> Namespace:
-    """The identity of the features that a backbone computes in this precision."""
+def namespace_of(local: Local, compute: Compute, view: View = PLAIN) -> Namespace:
+    """The identity of the features that a backbone computes in this precision for a view of items."""
     exact = local.spec.loader in {"pixels", "keras"}  # these run in float32 whatever is asked for
     return Namespace(
         weights_sha256=local.spec.source.sha256,
         preprocessing=preprocessing_of(local),
         layers=tuple((f"{layer.name}/{layer.grid}", layer.width) for layer in local.spec.layers),
         dtype="float32" if exact else compute.precision,
+        view=view.name,
         backbone=local.spec.name,
     )
 
@@ -114,6 +120,7 @@ def extract(
     *,
     store: FeatureStore,
     compute: Compute,
+    views: Sequence[View] = (PLAIN,),
     deadline: float | None = None,
     running: MutableMapping[str, Backbone] | None = None,
     progress: Progress = SILENT,
@@ -129,19 +136,21 @@ def extract(
         backbones: Of the items' modality; an image is decoded once for all of them.
         store: Where rows are looked up and kept.
         compute: Device and precision.
+        views: Which views of the items; an image is decoded once for all. Texts have the plain one alone.
         deadline: When to stop, on the clock of `time.monotonic`; rows that are not reached are not `there`. At least
             one item is computed, and a batch that has begun is finished.
         running: Backbones that are loaded already, by name; those that this call loads are added.
         progress: Where progress is shown.
 
     Raises:
-        OptionError: If the items have no content keys, or a backbone sees something else than them.
+        OptionError: If the items have no content keys, a backbone sees something else than them, or further views of
+            texts are wanted.
         StoreError: If the store cannot be read.
         BackboneError: If a backbone cannot be loaded.
     """
     start = time.monotonic()
-    _check(items, backbones)
-    work = _Work.begin(items, backbones, store, compute)
+    _check(items, backbones, views)
+    work = _Work.begin(items, backbones, store, compute, views)
     loading_s = 0.0
     if work.todo:
         with ExitStack() as stack:
@@ -149,8 +158,7 @@ def extract(
             begin_loading = time.monotonic()
             work.open(stack, store, compute, running={} if running is None else running, progress=progress)
             loading_s = time.monotonic() - begin_loading
-            title = "Computing " + " + ".join(columns.local.spec.name for columns in work.columns if columns.missing)
-            task = stack.enter_context(progress.task(title, len(work.todo)))
+            task = stack.enter_context(progress.task(work.title, len(work.todo)))
             _run(prepared, work, deadline, task)
         work.close()
         give_back()
@@ -162,7 +170,7 @@ def extract(
     )
 
 
-def _check(items: Items, backbones: Sequence[Local]) -> None:
+def _check(items: Items, backbones: Sequence[Local], views: Sequence[View]) -> None:
     if len(items.keys) != len(items):
         raise OptionError(
             f"features need the content key of each item, but got {len(items.keys)} keys for {len(items)} items",
@@ -175,6 +183,10 @@ def _check(items: Items, backbones: Sequence[Local]) -> None:
                 f"but got items of the kind {items.modality!r}",
                 hint="Choose another backbone: headstart backbones list",
             )
+    if items.modality != "image" and any(view.number for view in views):
+        raise OptionError(
+            f"only images have further views, but got items of the kind {items.modality!r}", hint="Leave views out."
+        )
 
 
 class _Keeper:
@@ -207,6 +219,7 @@ class _Columns:
     """One backbone's part of the work: rows by distinct content."""
 
     local: Local
+    view: View
     namespace: Namespace
     values: np.ndarray
     there: np.ndarray
@@ -257,7 +270,9 @@ class _Work:
     damaged: dict[str, str]
 
     @staticmethod
-    def begin(items: Items, backbones: Sequence[Local], store: FeatureStore, compute: Compute) -> _Work:
+    def begin(
+        items: Items, backbones: Sequence[Local], store: FeatureStore, compute: Compute, views: Sequence[View]
+    ) -> _Work:
         """See what the store has."""
         position: dict[str, int] = {}
         example: list[int] = []
@@ -268,9 +283,9 @@ class _Work:
         keys = list(position)
         damaged = store.rejected(keys)
         columns = []
-        for local in backbones:
-            namespace = namespace_of(local, compute)
-            columns.append(_Columns(local, namespace, *store.read(namespace, keys)))
+        for view, local in product(views, backbones):
+            namespace = namespace_of(local, compute, view)
+            columns.append(_Columns(local, view, namespace, *store.read(namespace, keys)))
         todo = [
             row
             for row, key in enumerate(keys)
@@ -280,6 +295,14 @@ class _Work:
             column.missing = not all(column.there[row] for row in todo)
         first_of = np.array([position[key] for key in items.keys], dtype=np.int64)
         return _Work(keys, example, first_of, columns, todo, damaged)
+
+    @property
+    def title(self) -> str:
+        """What is computed, in words."""
+        missing = [column for column in self.columns if column.missing]
+        names = " + ".join(dict.fromkeys(column.local.spec.name for column in missing))
+        n_views = len({column.view for column in missing})
+        return f"Computing {n_views} views, {names}" if n_views > 1 else f"Computing {names}"
 
     def open(
         self,
@@ -313,10 +336,15 @@ class _Work:
 
 def _prepare(items: Items, work: _Work) -> AbstractContextManager[Iterator[Prepared]]:
     values = [items.values[work.example[row]] for row in work.todo]
-    needed = [column.local.spec for column in work.columns if column.missing]
+    needed = [(column.local.spec, column.view) for column in work.columns if column.missing]
     if items.modality == "text":
         return sort_by_length([str(value) for value in values], len(needed))
-    return decode_ahead(values, [spec.image for spec in needed if spec.image is not None])
+    return decode_ahead(
+        values,
+        [spec.image for spec, _ in needed if spec.image is not None],
+        views=[view for spec, view in needed if spec.image is not None],
+        keys=[work.keys[row] for row in work.todo],
+    )
 
 
 def _run(prepared: Iterator[Prepared], work: _Work, deadline: float | None, task: Task) -> None:

@@ -86,12 +86,12 @@ def crashing(monkeypatch: pytest.MonkeyPatch, n_crashes: int, victim: Path) -> l
     asked: list[Path] = []
     real = _decoding._Process.decode
 
-    def decode(self: _decoding._Process, path: Path) -> tuple[np.ndarray, ...]:
+    def decode(self: _decoding._Process, path: Path, key: str) -> tuple[np.ndarray, ...]:
         if path == victim:
             asked.append(path)
             if len(asked) <= n_crashes:
                 self.kill()
-        return real(self, path)
+        return real(self, path, key)
 
     monkeypatch.setattr(_decoding._Process, "decode", decode)
     return asked
@@ -144,7 +144,7 @@ def test_no_process_survives_whoever_stops_early(files: list[Path], n_taken: int
 def test_a_decoder_ends_with_its_parent_and_not_by_ctrl_c() -> None:
     from headstart._records import to_json
 
-    command = [sys.executable, "-P", "-m", "headstart.features._decoder", to_json([SMALL], indent=0)]
+    command = [sys.executable, "-P", "-m", "headstart.features._decoder", to_json([SMALL], indent=0), "[{}]"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
