@@ -39,6 +39,15 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             help="A setting of the strategies that are named; may be repeated.",
         ),
     ] = None,
+    control: Annotated[
+        str,
+        typer.Option(
+            metavar="quick|network",
+            rich_help_panel=_RUN,
+            help="What the result is compared with: quick, a linear model without pretraining; network, also the same "
+            "network from scratch, trained as long as the adaptation took, for which half of the budget is kept.",
+        ),
+    ] = "quick",
     budget: options.Budget = "2m",
     seed: options.Seed = 0,
     out: Annotated[
@@ -74,6 +83,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             offline=offline,
             strategies=tuple(strategy or ()),
             settings=tuple(parse_setting(each) for each in setting or ()),
+            control=control,
             budget_s=budget_s,
             seed=seed,
             out=out,

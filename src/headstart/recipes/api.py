@@ -39,6 +39,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     offline: bool = False,
     strategies: str | Sequence[str] = (),
     settings: Mapping[str, str | float | None] | None = None,
+    control: str = "quick",
     budget: str | float = "2m",
     seed: int = 0,
     out: str | Path | None = None,
@@ -67,6 +68,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means `linear`.
         settings: Of these strategies, by name, such as `{"k": 5}`; each goes to every one that has it.
+        control: What the result is compared with besides the most frequent class: `quick`, a linear model on what needs
+            no pretraining; or `network`, also the same network from scratch, for which half of the budget is kept.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
         seed: 0 or greater; the same seed on the same machine gives the same run.
         out: The run folder; None makes a new one below `runs/`.
@@ -103,6 +106,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         offline=offline,
         strategies=_names(strategies),
         settings=tuple((settings or {}).items()),
+        control=control,
         budget_s=parse_duration(budget),
         seed=seed,
         out=None if out is None else str(out),

@@ -26,6 +26,7 @@ from headstart.evaluation.metrics import accuracy
 from headstart.features.extract import Compute, Features
 from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
+from headstart.recipes.control import same_network
 from headstart.recipes.judge import from_scratch, judge
 from headstart.recipes.nearness import nearness_of
 from headstart.recipes.options import FitOptions
@@ -56,7 +57,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         HeadstartError: If the data, an option, a backbone or a folder cannot be used. Features that were computed
             stay in the store.
     """
-    clock = Clock(options.started, options.budget_s)
+    clock = Clock(options.started, options.adaptation_s)
     name = name_of(data)
     device = pick_device(options.device)
     compute = Compute(device, pick_precision(options.precision, device))
@@ -110,11 +111,17 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         with clock.step("evaluate"):
             pixels = (climb.seen[PIXELS.name], climb.unseen[PIXELS.name]) if control else None
             scratch = from_scratch(sides.train, train.folds, sides.test.items, pixels)
+            local = next(each for each in backbones if each.spec.name == nearest)
+            network = same_network(local, sides, climb, options=options, folder=workspace.folder)
             # Of our own hold-outs all data counts: another seed would otherwise begin a new count.
             opened = dataset.fingerprint if dataset.sides is None else sides.test.fingerprint
             openings = store.count_opening(opened, workspace.target.name)
             judgement = judge(
-                sides.test, predictor, climb.unseen, train=sides.train, scratch=scratch, seed=options.seed
+                *(sides.test, predictor, climb.unseen),
+                train=sides.train,
+                scratch=scratch,
+                network=network,
+                seed=options.seed,
             )
         made = Made(
             name=workspace.target.name,

@@ -19,8 +19,9 @@ from headstart.evaluation.comparison import compare, verdict
 from headstart.evaluation.metrics import accuracy, correct, evaluate_predictions
 from headstart.evaluation.records import Evaluation
 from headstart.features.extract import Features
+from headstart.recipes.control import Untrained
 from headstart.recipes.sentences import control_sentence
-from headstart.reports.record import ControlModel, ControlRecord, Mistake
+from headstart.reports.record import ControlModel, ControlRecord, Mistake, best_control
 
 _N_MISTAKES = 12
 _EXCERPT = 280
@@ -79,6 +80,7 @@ def judge(
     *,
     train: Dataset,
     scratch: Float64[np.ndarray, "items classes"],
+    network: Untrained | None = None,
     seed: int,
 ) -> Judgement:
     """Open the sealed test, once, and compare the model with its controls there.
@@ -89,29 +91,37 @@ def judge(
         features: Of the test items, by the name of the backbone.
         train: The training items, for the majority class.
         scratch: What the model without pretrained knowledge says about the test items.
+        network: What the same network from scratch says; None where nobody asked.
         seed: Of the intervals' bootstrap.
     """
     probabilities = predictor.probabilities(features)
     frequent = majority(train.targets, sealed.n, n_classes=len(train.classes))
     targets = sealed.open()
-    # Classes that only the test has come last, and nobody predicts them: such items count as errors.
-    probabilities, frequent, scratch = (
-        np.pad(each, ((0, 0), (0, len(sealed.classes) - each.shape[1]))) for each in (probabilities, frequent, scratch)
-    )
+
+    def padded(theirs: Float64[np.ndarray, "items known"]) -> Float64[np.ndarray, "items classes"]:
+        # Classes that only the test has come last, and nobody predicts them: such items count as errors.
+        return np.pad(theirs, ((0, 0), (0, len(sealed.classes) - theirs.shape[1])))
+
+    probabilities, frequent, scratch = padded(probabilities), padded(frequent), padded(scratch)
 
     def against(name: str, theirs: Float64[np.ndarray, "items classes"]) -> ControlModel:
         difference = compare(targets, probabilities, theirs, seed=seed, groups=sealed.groups)
         return ControlModel(name, accuracy(targets, theirs, groups=sealed.groups), difference)
 
     controls = against(MAJORITY, frequent), against(WORDS if sealed.items.modality == "text" else PIXELS, scratch)
-    better = max(controls, key=lambda each: each.accuracy.value)
+    untrained = None
+    if network is not None and network.probabilities is not None:
+        untrained = against(network.name, padded(network.probabilities))
+    better = best_control((*controls, *([untrained] if untrained else [])))
     outcome = verdict(better.difference)
+    sentence = control_sentence(outcome, better.difference, better.name)
     control = ControlRecord(
         majority=controls[0],
         from_scratch=controls[1],
         difference=better.difference,
         verdict=outcome,
-        sentence=control_sentence(outcome, better.difference, better.name),
+        sentence=f"{sentence} {network.note}" if network is not None and network.note else sentence,
+        network=untrained,
     )
     evaluation = evaluate_predictions(targets, probabilities, sealed.classes, seed=seed, groups=sealed.groups)
     return Judgement(evaluation, control, _mistakes(sealed, probabilities, targets), targets)

@@ -17,6 +17,7 @@ from headstart.errors import OptionError
 
 _MODALITIES = ("auto", "image", "text")
 _TASKS = ("auto", "classification")
+_CONTROLS = ("quick", "network")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class FitOptions:
         offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means `linear`.
         settings: Names and values of settings of these strategies; each goes to every one that has it.
+        control: What the result is compared with besides the most frequent class: `quick`, a linear model on what needs
+            no pretraining; or `network`, also the same network from scratch, which has half of the budget.
         budget_s: Time for the whole command, in seconds.
         seed: 0 or greater.
         out: The run folder, or the page of `rank`; None makes a new one below `runs/`.
@@ -64,6 +67,7 @@ class FitOptions:
     offline: bool = False
     strategies: tuple[str, ...] = ()
     settings: tuple[tuple[str, Value | None], ...] = ()
+    control: str = "quick"
     budget_s: float = 120.0
     seed: int = 0
     out: str | None = None
@@ -86,7 +90,11 @@ class FitOptions:
                 "the task 'regression' is not there yet; only classification is",
                 hint="Put the numbers into a few classes, such as low, middle and high.",
             )
-        for what, value, known in (("task", self.task, _TASKS), ("modality", self.modality, _MODALITIES)):
+        words = (
+            *(("task", self.task, _TASKS), ("modality", self.modality, _MODALITIES)),
+            ("control", self.control, _CONTROLS),
+        )
+        for what, value, known in words:
             if value not in known:
                 raise OptionError(
                     f"the {what} must be {' or '.join(known)}, but got {value!r}", hint=did_you_mean(value, known)
@@ -119,6 +127,11 @@ class FitOptions:
             raise OptionError(
                 f"the test share must be above 0 and below 1, but got {self.test!r}", hint="0.2 holds out one in five."
             )
+
+    @property
+    def adaptation_s(self) -> float:
+        """The part of the budget that is not kept for a control, in seconds."""
+        return self.budget_s / 2 if self.control == "network" else self.budget_s
 
     @property
     def makes(self) -> tuple[MakeStrategy, ...]:

@@ -66,7 +66,6 @@ def make_record(made: Made) -> Run:
     """
     winner, judgement = made.choice.winner, made.judgement
     control = judgement.control
-    name = max((control.majority, control.from_scratch), key=lambda each: each.accuracy.value).name
     test = judgement.evaluation.accuracy
     return Run(
         name=made.name,
@@ -94,7 +93,7 @@ def make_record(made: Made) -> Run:
         timings=made.climb.clock.timings(),
         environment=environment(made.climb.compute),
         nearness=made.nearness,
-        verdict=headline(judgement.evaluation, len(made.split.train.classes), control.verdict, name),
+        verdict=headline(judgement.evaluation, len(made.split.train.classes), control.verdict, control.better.name),
         out=made.out,
     )
 

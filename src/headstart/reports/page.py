@@ -32,7 +32,7 @@ def render(run: Run) -> str:
         run: What was done.
     """
     check, control, evaluation = run.fit_check, run.control, run.evaluation
-    compared = (check.training, check.out_of_fold, check.test, control.from_scratch.accuracy, control.majority.accuracy)
+    compared = (check.training, check.out_of_fold, check.test, *(each.accuracy for each in control.models))
     chosen = _position(run.candidates, run.chosen)
     classes = worst_first(evaluation)
     whole = len(classes) <= MATRIX_CLASSES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from headstart.data.audit import Finding
@@ -230,9 +231,11 @@ class ControlRecord:
     Attributes:
         majority: Always the most frequent training class.
         from_scratch: A linear model on what needs no pretraining (pixels or word counts).
-        difference: The chosen model's accuracy minus that of the better control.
+        difference: The chosen model's accuracy minus that of the best control.
         verdict: `helps`, `no difference` or `hurts`, by the interval of the difference.
         sentence: The verdict in words.
+        network: The network of the chosen backbone with random weights, trained as long as the adaptation took; None
+            where it was not asked for, or not possible.
     """
 
     majority: ControlModel
@@ -240,6 +243,26 @@ class ControlRecord:
     difference: Difference
     verdict: Verdict
     sentence: str
+    network: ControlModel | None = None
+
+    @property
+    def models(self) -> tuple[ControlModel, ...]:
+        """Those that there are, the simplest first."""
+        return (self.majority, self.from_scratch, *([self.network] if self.network else []))
+
+    @property
+    def better(self) -> ControlModel:
+        """The most accurate one, of equals the simplest; the verdict goes by it."""
+        return best_control(self.models)
+
+
+def best_control(models: Sequence[ControlModel]) -> ControlModel:
+    """The most accurate one; of equals the first.
+
+    Args:
+        models: The simplest first.
+    """
+    return max(models, key=lambda each: each.accuracy.value)
 
 
 @dataclass(frozen=True, slots=True)

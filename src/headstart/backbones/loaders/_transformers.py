@@ -148,15 +148,17 @@ def open_part(folder: Path, name: str) -> Any:
 
 
 def fresh_part(folder: Path, name: str) -> Any:
-    """The network that `save_part` wrote, with random weights in float32; its weights are not read.
+    """The network that `save_part` wrote, with random weights in float32; of its own only the names are read.
 
     Args:
         folder: Where it was written.
         name: What the backbone is called, for the message.
+
+    Raises:
+        BackboneError: If it cannot be read.
     """
     with _quietly():
         network = AutoModel.from_config(read_config(folder, name), dtype=torch.float32)
-    # Nothing of ours looks at it where it has weights that were kept, and none would reach the others.
     if not any(f".{_POOLER}" in f".{tensor}" for tensor in weights_names(folder / WEIGHTS, name)):
         _drop_pooler(network)
     return network

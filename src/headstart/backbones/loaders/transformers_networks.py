@@ -38,7 +38,8 @@ def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) ->
 
 def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
     """The network with random weights, to be trained."""
-    return (transformers_texts if spec.image is None else transformers_images).fresh(spec, folder, device)
+    make = transformers_texts.fresh if spec.image is None else transformers_images.fresh
+    return make(spec, folder, device)
 
 
 def cut(spec: BackboneSpec, folder: Path, n_stages: int | None, device: str, precision: Precision) -> Cut:

@@ -1,0 +1,97 @@
+"""The control that is the same network without its pretraining, where the user asks for it and there is time."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from headstart.backbones.resolve import Local
+from headstart.data.split import Split
+from headstart.recipes.climb import Climb
+from headstart.recipes.options import FitOptions
+
+_RESERVE_S = 4.0  # for evaluation, report and bundle, as on the way up the ladder
+
+
+@dataclass(frozen=True, eq=False)
+class Untrained:
+    """What a network that began with random weights says about the test items.
+
+    Attributes:
+        name: What it is, in words.
+        probabilities: Of the test items; None where it was not trained.
+        note: Why not, in a sentence.
+    """
+
+    name: str
+    probabilities: Float64[np.ndarray, "items classes"] | None = None
+    note: str = ""
+
+
+def same_network(local: Local, sides: Split, climb: Climb, *, options: FitOptions, folder: Path) -> Untrained | None:
+    """Train the network of a backbone from scratch for as long as the adaptation of this run took.
+
+    Args:
+        local: The backbone that was chosen.
+        sides: Training items with targets, and those to predict.
+        climb: Knows what the adaptation took. Features that were in the store count as if they had been computed now.
+        options: Whether the user asks for it, the budget and the seed.
+        folder: For scratch; nothing is left there.
+
+    Returns:
+        None where nobody asks.
+
+    Raises:
+        StoreError: If pictures cannot be kept meanwhile.
+    """
+    if options.control != "network":
+        return None
+    from headstart.adaptation.scratch import from_scratch, plan  # with torch, which a run from the store does without
+    from headstart.backbones.fresh import can_be_fresh
+
+    name = f"the same network ({local.spec.name}) from scratch"
+    if not can_be_fresh(local):
+        return _left_out(name, "its library cannot make it anew", climb)
+    train, unseen, seed = sides.train, sides.test.items, options.seed
+    ends = options.started + options.budget_s - _RESERVE_S
+    seconds = min(_adaptation_s(climb, local), ends - time.monotonic())
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=folder) as scratch:
+        planned = plan(
+            *(local, train.items, len(unseen)), seconds=seconds, compute=climb.compute, seed=seed, scratch=Path(scratch)
+        )
+        if not planned.epochs:
+            need = planned.epoch_s + planned.around_s
+            return _left_out(name, f"one epoch takes about {need:.0f} s, and it had {max(0.0, seconds):.0f} s", climb)
+        found = from_scratch(
+            *(local, train.items, train.targets, unseen),
+            n_classes=len(train.classes),
+            epochs=planned.epochs,
+            compute=climb.compute,
+            seed=seed,
+            scratch=Path(scratch),
+            deadline=ends - planned.around_s,
+            progress=climb.progress,
+        )
+    done = len(found.history.epochs)
+    climb.workspace.log("control", name=name, epochs=done, planned=planned.epochs, ended=found.history.ended)
+    how_many = f"{done} of {planned.epochs} epochs" if done < planned.epochs else f"{done} epoch{'s'[: done != 1]}"
+    return Untrained(f"{name}, {how_many}", found.probabilities)
+
+
+def _adaptation_s(climb: Climb, local: Local) -> float:
+    pace = climb.speeds.speed(local.spec.name, device=climb.compute.device, dtype=climb.compute.precision)
+    spent = climb.clock.spent
+    extract_s = max(spent.get("extract", 0.0), len(climb.items) / pace if pace else 0.0)
+    return extract_s + spent.get("search", 0.0) + spent.get("fit", 0.0)
+
+
+def _left_out(name: str, why: str, climb: Climb) -> Untrained:
+    note = f"The control {name} was not trained: {why}."
+    climb.progress.say(note)
+    climb.workspace.log("skipped", what=name, why=why)
+    return Untrained(name, note=note)
