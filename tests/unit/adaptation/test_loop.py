@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from headstart.adaptation import checkpoint
-from headstart.adaptation.checkpoint import Epoch
-from headstart.adaptation.loop import History, Loop, train
+from headstart.adaptation.epochs import Epoch, History, Scores, scores
+from headstart.adaptation.loop import Batch, Loop, Step, train
 from headstart.adaptation.schedules import cosine
 from headstart.errors import OptionError, OutputError
 
@@ -44,14 +45,16 @@ class Problem:
         groups = [{"params": list(self.weights.values()), "lr": self.lr, "peak_lr": self.lr}]
         self.optimiser = torch.optim.AdamW(groups, fused=True)
 
-    def batches(self, epoch: int) -> Sequence[torch.Tensor]:
-        order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(epoch))
-        return order.split(4)
+    def batches(self, epoch: int) -> Sequence[Batch]:
+        order = np.random.default_rng(epoch).permutation(len(self.x))
+        return [(rows,) for rows in np.split(order, STEPS)]
 
-    def loss(self, rows: torch.Tensor) -> torch.Tensor:
+    def loss(self, batch: Batch) -> Step:
         self.n_losses += 1
-        value = nn.functional.cross_entropy(self.network(self.x[rows]), self.y[rows])
-        return self.spoil(self.n_losses, value)
+        (rows,) = batch
+        logits = self.network(self.x[rows])
+        value = nn.functional.cross_entropy(logits, self.y[rows])
+        return Step(self.spoil(self.n_losses, value), logits.detach().argmax(dim=1), self.y[rows])
 
     def train(self, loop: Loop = LOOP, **options: Any) -> History:
         identity = options.pop("identity", {"items": "a"})
@@ -72,20 +75,22 @@ def test_it_does_what_a_bare_loop_does() -> None:
     history = ours.train()
     step = 0
     for epoch in range(EPOCHS):
-        losses = []
+        losses, steps = [], []
         for rows in bare.batches(epoch):
             bare.optimiser.param_groups[0]["lr"] = 0.05 * cosine(step / (EPOCHS * STEPS))
-            loss = bare.loss(rows)
+            steps.append(bare.loss(rows))
+            loss = steps[-1].loss
             bare.optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(bare.network.parameters(), 1.0)
             bare.optimiser.step()
             losses.append(loss.item())
             step += 1
-        assert history.epochs[epoch].train_loss == pytest.approx(sum(losses) / STEPS, rel=1e-12)
+        predicted, targets = (torch.cat([each[index] for each in steps]).numpy() for index in (1, 2))
+        assert history.epochs[epoch].train == scores(sum(losses) / STEPS, predicted, targets)
     assert ours.bits() == bare.bits() != Problem().bits()
     assert [epoch.number for epoch in history.epochs] == [1, 2, 3, 4]
-    assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+    assert history.epochs[-1].train.loss < history.epochs[0].train.loss
     assert history.ended == "all 4 epochs"
 
 
@@ -181,9 +186,9 @@ def test_after_the_deadline_no_further_step_is_made() -> None:
 
 def test_validation_is_in_the_record_of_each_epoch() -> None:
     seen: list[Epoch] = []
-    history = Problem().train(validate=lambda: (0.5, 0.75), on_epoch=seen.append)
+    history = Problem().train(validate=lambda: Scores(0.5, 0.75), on_epoch=seen.append)
     assert tuple(seen) == history.epochs
-    assert [(each.validation_loss, each.validation_accuracy) for each in seen] == [(0.5, 0.75)] * EPOCHS
+    assert [each.validation for each in seen] == [Scores(0.5, 0.75)] * EPOCHS
 
 
 def test_a_training_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
