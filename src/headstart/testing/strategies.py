@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float64, Int
 from headstart._randomness import generator
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies import OutOfFold, Strategy, settings_of
+from headstart.adaptation.strategies.contract import MOST_VIEWS
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import open_local, write_local
 from headstart.backbones.spec import BackboneSpec, Layer
@@ -71,6 +72,8 @@ class Example:
 def example(counts: tuple[int, ...] = (40, 30, 20), *, apart: float = 3.0, seed: int = 0) -> Example:
     """So many items of each class in five folds, in two layers of columns with very different scales.
 
+    Each item comes in as many views as a strategy may ask for: its own row, a little changed.
+
     Args:
         counts: The number of items of each class.
         apart: How far class centres are from the origin, in standard deviations of the items of a class.
@@ -83,9 +86,17 @@ def example(counts: tuple[int, ...] = (40, 30, 20), *, apart: float = 3.0, seed:
     values = (centres[targets] + random.normal(size=(len(targets), _SPEC.width))) * np.geomspace(0.1, 10, _SPEC.width)
     # Each class over all folds; a class of one item is in one of them.
     folds = np.concatenate([np.arange(count) % 5 for count in counts])
-    features = Features(_SPEC, values.astype(np.float32), np.ones(len(targets), dtype=np.bool_))
+    changes = generator(seed, "example views").normal(size=(MOST_VIEWS - 1, *values.shape)) * np.geomspace(
+        0.03, 3, _SPEC.width
+    )
+    views = tuple(_seen(values + change) for change in changes)
+    features = replace(_seen(values), views=views)
     whole = Example({_SPEC.name: features}, targets, folds, len(counts))
     return whole.take(random.permutation(len(targets)))
+
+
+def _seen(values: np.ndarray) -> Features:
+    return Features(_SPEC, values.astype(np.float32), np.ones(len(values), dtype=np.bool_))
 
 
 def check_strategy(make: MakeAny) -> int:
@@ -118,6 +129,19 @@ def check_it_is_a_frozen_dataclass_of_settings(make: MakeAny) -> None:
         assert setting.allows(getattr(strategy, name)), f"{name} must be within its rule when it is left out"
 
 
+def check_it_says_what_it_needs(make: MakeAny) -> None:
+    """Images, texts or both, and how many views; more views than that play no part."""
+    strategy, given = make(_PARTS), example()
+    assert set(strategy.modalities) in ({"image"}, {"text"}, {"image", "text"}), (
+        "modalities must be image, text or both"
+    )
+    assert 1 <= strategy.n_views <= MOST_VIEWS, f"n_views must be from 1 to {MOST_VIEWS}, but is {strategy.n_views}"
+    features = given.features[_SPEC.name]
+    fewer = {_SPEC.name: replace(features, views=features.views[: strategy.n_views - 1])}
+    same = np.array_equal(_probabilities(make, given), _probabilities(make, replace(given, features=fewer)))
+    assert same, f"a strategy for {strategy.n_views} views must not look at others"
+
+
 def check_settings_are_refused_outside_their_rule(make: MakeAny) -> None:
     """One sentence says what the rule is; what is within the rule, also at its ends, is taken."""
     for name, setting in settings_of(make).items():
@@ -145,7 +169,7 @@ def check_it_beats_the_majority(make: MakeAny) -> None:
 
 
 def check_out_of_fold_answers_do_not_know_the_item(make: MakeAny) -> None:
-    """Where features say nothing about targets, out-of-fold accuracy is chance."""
+    """Where features say nothing about targets, out-of-fold accuracy is chance: no view of an item gives it away."""
     given = example((60, 60, 60), apart=0.0)
     chosen = make(_PARTS).cross_validate(given.features, given.targets, given.folds, n_classes=3)
     right = float((chosen.logits.argmax(axis=1) == given.targets).mean())
@@ -245,8 +269,8 @@ def check_a_handful_of_items(make: MakeAny) -> None:
 def check_columns_that_say_nothing(make: MakeAny) -> None:
     """Constant columns, also when all of them are."""
     given = example()
-    values = np.ones_like(given.features[_SPEC.name].values)
-    flat = {_SPEC.name: replace(given.features[_SPEC.name], values=values)}
+    same = _seen(np.ones_like(given.features[_SPEC.name].values))
+    flat = {_SPEC.name: replace(same, views=(same,) * (MOST_VIEWS - 1))}
     _, _, predictor = _fitted(make, replace(given, features=flat))
     assert np.isfinite(predictor.probabilities(flat)).all(), "probabilities must be finite"
 
@@ -322,7 +346,7 @@ def _drawn_around(given: Example, targets: Int[np.ndarray, " items"]) -> dict[st
     means = np.stack([features.values[given.targets == target].mean(axis=0) for target in range(given.n_classes)])
     spread = (features.values - means[given.targets]).std(axis=0)
     values = means[targets] + spread * random.normal(size=(len(targets), _SPEC.width))
-    return {_SPEC.name: Features(_SPEC, values.astype(np.float32), np.ones(len(targets), dtype=np.bool_))}
+    return {_SPEC.name: _seen(values)}
 
 
 def _close(found: np.ndarray, expected: np.ndarray, promise: str, tolerance: float) -> None:
@@ -332,6 +356,7 @@ def _close(found: np.ndarray, expected: np.ndarray, promise: str, tolerance: flo
 
 STRATEGY_CHECKS: tuple[Callable[[MakeAny], None], ...] = (
     check_it_is_a_frozen_dataclass_of_settings,
+    check_it_says_what_it_needs,
     check_settings_are_refused_outside_their_rule,
     check_it_beats_the_majority,
     check_out_of_fold_answers_do_not_know_the_item,

@@ -37,16 +37,18 @@ class Folds:
     """The problems of a cross-validation.
 
     Attributes:
-        items: All items.
+        items: All items; with several views those of the first view, which alone are judged, then those of the next.
         fold: For each item the number of the problem that holds it out.
         groups: The problems.
         tolerance: The gain per item, in nats, below which a problem counts as solved.
+        n_views: Views of each item; together they count as one item.
     """
 
     items: Prepared
     fold: Int[np.ndarray, " items"]
     groups: list[Group]
     tolerance: float
+    n_views: int = 1
 
     def all_of(self, strengths: Sequence[float]) -> dict[float, Tried]:
         """Every one of these strengths.
@@ -91,19 +93,22 @@ class Folds:
 
     def _at(self, l2: float, states: Sequence[State | None]) -> tuple[list[State | None], Tried]:
         """One strength, for each group from its last state."""
-        items = self.items
-        oof = np.empty((len(items.features), items.n_classes), dtype=np.float32)
+        items, n_items = self.items, len(self.fold)
+        oof = np.empty((n_items, items.n_classes), dtype=np.float32)
+        # Rows that count less than once are the same as a stronger penalty on rows that count once.
+        penalty = items.penalty(l2 * self.n_views)
         reached: list[State | None] = []
         for group, state in zip(self.groups, states, strict=True):
-            solved = group.solve(items.penalty(l2), tolerance=self.tolerance, state=state)
+            solved = group.solve(penalty, tolerance=self.tolerance, state=state)
             for number, logits in zip(group.numbers, group.everywhere(solved), strict=True):
                 held_out = self.fold == number
-                oof[held_out] = logits[held_out]
+                oof[held_out] = logits[:n_items][held_out]
             reached.append(solved)
         wide = oof.astype(np.float64)
-        own = wide[np.arange(len(wide)), items.targets]
+        targets = items.targets[:n_items]
+        own = wide[np.arange(n_items), targets]
         loss = float((logsumexp(wide, axis=1) - own).mean())
-        return reached, Tried(oof, loss, float((wide.argmax(axis=1) == items.targets).mean()))
+        return reached, Tried(oof, loss, float((wide.argmax(axis=1) == targets).mean()))
 
 
 def _best(tried: dict[float, Tried]) -> float:

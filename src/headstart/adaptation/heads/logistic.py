@@ -69,12 +69,13 @@ class LogisticPath:
 
 
 def cross_validate(
-    features: Float[np.ndarray, "items width"],
+    features: Float[np.ndarray, "rows width"],
     targets: Int[np.ndarray, " items"],
     folds: Int[np.ndarray, " items"],
     *,
     n_classes: int,
     strengths: Sequence[float] | None = None,
+    n_views: int = 1,
     overwrite: bool = False,
 ) -> LogisticPath:
     """Out-of-fold results of the head for many strengths of the penalty.
@@ -83,26 +84,30 @@ def cross_validate(
     targets, and the results agree with those for a scale found inside each fold.
 
     Args:
-        features: What the backbone says, scaled (see `Scaling`).
+        features: What the backbone says, scaled (see `Scaling`): one row for each item or, with several views, those of
+            the first view of all items, then those of the next.
         targets: The class of each item.
         folds: The fold of each item. Its out-of-fold logits come from a head that was fitted on all other folds.
         n_classes: The number of classes; some may have no item.
         strengths: The penalties to try, all of them. If not given, `STRENGTHS`, left early when the log loss has turned
             up, and continued by up to four while the best one is at an end.
+        n_views: Views of each item. Each counts as one part in so many of an item, a fold holds out all views of its
+            items, and the results are those of the first view.
         overwrite: Whether float32 features may be written over, which saves a copy of them.
 
     Raises:
         DataError: If there are no items, features are not finite, or a target is no class.
         OptionError: If lengths differ, a strength is not positive, or there are fewer than two folds or classes.
     """
-    items = prepare(features, targets, n_classes=n_classes, overwrite=overwrite)
-    names = check_folds(folds, len(items.features))
+    items = prepare(features, np.tile(targets, n_views), n_classes=n_classes, overwrite=overwrite)
+    names = check_folds(folds, len(items.features) // n_views)
     chosen = None if strengths is None else sorted({check_l2(l2) for l2 in strengths}, reverse=True)
     if chosen is not None and not chosen:
         raise OptionError(
             "strengths must be one number or more, but there is none", hint="Leave them out for a default."
         )
-    problems = Folds(items, np.searchsorted(names, folds), group(items, folds != names[:, None]), _COARSE)
+    masks = np.tile(folds != names[:, None], (1, n_views))
+    problems = Folds(items, np.searchsorted(names, folds), group(items, masks), _COARSE, n_views)
     with one_thread():
         if chosen is not None:
             return _record(problems.all_of(chosen), turned_up=False)

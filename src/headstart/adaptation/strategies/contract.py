@@ -46,15 +46,25 @@ class Strategy(Protocol):
 
     Attributes:
         name: How people call it.
+        modalities: What it can be used for: `image`, `text`.
         is_random: Whether the seed plays a part; else the order of the items does not either, up to rounding.
     """
 
     name: ClassVar[str]
+    modalities: ClassVar[tuple[str, ...]]
     is_random: ClassVar[bool]
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The layers that it sees."""
+
+    @property
+    def n_views(self) -> int:
+        """How many views of each training item it is fitted on, the plain one included; 1 for most.
+
+        The further ones are in `Features.views`. What it is fitted for is the plain view: that alone is predicted,
+        out-of-fold too, and a fold holds out all views of an item.
+        """
 
     def cross_validate(
         self,
@@ -115,6 +125,9 @@ class Strategy(Protocol):
             seed: Of whatever is random.
         """
 
+
+MOST_VIEWS = 16
+"""Views that a strategy may ask for: each is a pass over the training items."""
 
 MakeStrategy = Callable[[tuple[Part, ...]], Strategy]
 """From what is to be seen to a strategy with its settings."""

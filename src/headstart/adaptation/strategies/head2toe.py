@@ -38,6 +38,8 @@ class Head2Toe:
     parts: tuple[Part, ...]
     share: float | None = real(None, 0.001, 1.0, log=True)
     name: ClassVar[str] = "head2toe"
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    n_views: ClassVar[int] = 1
     is_random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

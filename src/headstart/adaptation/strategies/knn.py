@@ -32,6 +32,8 @@ class Knn:
     parts: tuple[Part, ...]
     k: int | None = whole(None, 1, 1000, log=True)
     name: ClassVar[str] = "knn"
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    n_views: ClassVar[int] = 1
     is_random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

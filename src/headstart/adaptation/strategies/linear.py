@@ -38,6 +38,8 @@ class Linear:
     scaling: Literal["soften", "standardise"] = word("soften", "standardise")
     balance: float = real(0.0, 0.0, 1.0)
     name: ClassVar[str] = "linear"
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    n_views: ClassVar[int] = 1
     is_random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -40,6 +40,8 @@ class Mlp:
     learning_rate: float = real(2e-3, 1e-5, 0.1, log=True)
     steps: int | None = whole(None, 1, 10_000, log=True)
     name: ClassVar[str] = "mlp"
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    n_views: ClassVar[int] = 1
     is_random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -34,6 +34,8 @@ class Prototype:
     parts: tuple[Part, ...]
     shrinkage: float | None = real(None, 0.0, 100.0)
     name: ClassVar[str] = "prototype"
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    n_views: ClassVar[int] = 1
     is_random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
