@@ -10,8 +10,8 @@ from typing import Protocol
 class Task(Protocol):
     """One piece of work whose size is known."""
 
-    def advance(self, steps: int = 1) -> None:
-        """Say that this many more steps are done."""
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Say that this many more steps are done, and in a few words what they found."""
 
 
 class Progress(Protocol):
@@ -25,7 +25,7 @@ class Progress(Protocol):
 
 
 class _SilentTask:
-    def advance(self, steps: int = 1) -> None:
+    def advance(self, steps: int = 1, note: str = "") -> None:
         """Nobody listens."""
 
 

@@ -9,7 +9,7 @@ import typer
 from headstart._checks import parse_count, parse_duration, parse_setting
 from headstart.cli import options
 
-_MODEL, _RUN = "Model", "Run"
+_MODEL, _RUN, _WATCHING = "Model", "Run", "Watching"
 
 
 def fit(  # noqa: PLR0913 - each is an option of the command
@@ -57,6 +57,22 @@ def fit(  # noqa: PLR0913 - each is an option of the command
     overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", rich_help_panel=_WATCHING, help="Write trainings for TensorBoard, into the run."),
+    ] = False,
+    tensorboard_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", rich_help_panel=_WATCHING, help="The same into a folder of yours, to watch them live."
+        ),
+    ] = None,
+    mlflow: Annotated[
+        bool,
+        typer.Option(
+            "--mlflow", rich_help_panel=_WATCHING, help="Send trainings to the MLflow server of MLFLOW_TRACKING_URI."
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Choose, adapt and test a model on labelled images or texts."""
@@ -90,6 +106,8 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             overwrite=overwrite,
             device=device,
             precision=precision,
+            tensorboard=tensorboard_out or tensorboard,
+            mlflow=mlflow,
             command=invocation.command,
             started=invocation.started,
         ),

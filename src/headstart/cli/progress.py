@@ -65,7 +65,7 @@ class BarProgress:
         count = _Count(title, total, self.say, self._clock, every_s=math.inf)
         with self._display() as bars:
             bar = bars.add_task(harmless(title), total=total)
-            yield _Bar(bars, bar, count)
+            yield _Bar(bars, bar, count, title)
             bars.remove_task(bar)
         count.end()
 
@@ -108,14 +108,21 @@ class _Count:
         self._every_s = every_s
         self._done = 0
         self._began = self._told = clock()
+        self._first = (0, self._began)  # what the first steps waited for comes only once
 
-    def advance(self, steps: int = 1) -> None:
+    def advance(self, steps: int = 1, note: str = "") -> None:
         """Count, and tell when it is time."""
-        self._done += steps
         now = self._clock()
-        if now - self._told >= self._every_s and 0 < self._done < self._total:
-            left_s = (now - self._began) / self._done * (self._total - self._done)
-            self._say(f"{self._title}: {self._done} of {self._total}, about {_duration(left_s)} left")
+        if self._done:
+            since, began = self._first
+        else:
+            since, began = 0, self._began
+            self._first = (steps, now)
+        self._done += steps
+        if now - self._told >= self._every_s and since < self._done < self._total:
+            left_s = (now - began) / (self._done - since) * (self._total - self._done)
+            so_far = ", ".join([f"{self._done} of {self._total}", *([note] if note else [])])
+            self._say(f"{self._title}: {so_far}, about {_duration(left_s)} left")
             self._told = now
 
     def end(self) -> None:
@@ -128,16 +135,19 @@ class _Count:
 class _Bar:
     """A bar and the count behind it."""
 
-    def __init__(self, bars: Bars, bar: TaskID, count: _Count) -> None:
+    def __init__(self, bars: Bars, bar: TaskID, count: _Count, title: str) -> None:
         self._bars = bars
         self._bar = bar
         self._count = count
+        self._title = title
 
-    def advance(self, steps: int = 1) -> None:
-        """Move the bar."""
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Move the bar, and show the note behind the title."""
         self._count.advance(steps)
         with suppress(OSError, ValueError):
             self._bars.advance(self._bar, steps)
+            if note:
+                self._bars.update(self._bar, description=harmless(f"{self._title}: {note}"))
 
 
 def _duration(seconds: float) -> str:

@@ -46,6 +46,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     overwrite: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    tensorboard: str | Path | bool = False,
+    mlflow: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Choose a backbone for the data, adapt it, judge it on the sealed test, and write a run folder.
@@ -76,6 +78,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         overwrite: Whether a run in `out` may be replaced.
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto`, `bfloat16` or `float32`.
+        tensorboard: Whether trainings are written for TensorBoard too: `True` for the run folder, or another folder.
+        mlflow: Whether they are sent to MLflow; where to, its own `MLFLOW_TRACKING_URI` says.
         progress: Where progress is shown; None shows nothing.
 
     Returns:
@@ -113,6 +117,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         overwrite=overwrite,
         device=device,
         precision=precision,
+        tensorboard=str(tensorboard) if isinstance(tensorboard, Path) else tensorboard,
+        mlflow=mlflow,
         started=started,
     )
     options = replace(options, command=_call(data, options))

@@ -14,6 +14,7 @@ from headstart._checks import did_you_mean
 from headstart.adaptation.strategies import STRATEGIES, MakeStrategy
 from headstart.adaptation.strategies.settings import Value, read_settings
 from headstart.errors import OptionError
+from headstart.recipes.trackers import check_trackers
 
 _MODALITIES = ("auto", "image", "text")
 _TASKS = ("auto", "classification")
@@ -49,6 +50,8 @@ class FitOptions:
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto`, `bfloat16` or `float32`.
         home: Where features and weights are kept; None means `$HEADSTART_HOME` or `~/.cache/headstart`.
+        tensorboard: Whether trainings are written for TensorBoard too: into the run folder, or into the one named here.
+        mlflow: Whether they are sent to the MLflow server that the environment names.
         command: What repeats the run, for the report.
         started: When the command began, on the clock of `time.monotonic`.
     """
@@ -75,6 +78,8 @@ class FitOptions:
     device: str = "auto"
     precision: str = "auto"
     home: Path | None = None
+    tensorboard: str | bool = False
+    mlflow: bool = False
     command: str = ""
     started: float = field(default_factory=time.monotonic)
 
@@ -83,7 +88,7 @@ class FitOptions:
 
         Raises:
             OptionError: If a word is unknown, a setting or the seed is out of range, the budget is not a positive
-                time, or the test share is not between 0 and 1.
+                time, the test share is not between 0 and 1, or what watches trainings is not installed.
         """
         if self.task == "regression":
             raise OptionError(
@@ -122,6 +127,7 @@ class FitOptions:
             raise OptionError(
                 f"the most parameters must be 1 or more, but got {self.max_params}", hint="30M is thirty million."
             )
+        check_trackers(tensorboard=self.tensorboard, mlflow=self.mlflow)
         share = self.test_share
         if share is not None and not 0 < share < 1:
             raise OptionError(

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from headstart.errors import OutputError
 
-_RUN = frozenset({"run.json", "report.html", "predictions_test.csv", "bundle", "log.jsonl", ".DS_Store"})
+_RUN = frozenset({"run.json", "report.html", "predictions_test.csv", "bundle", "log.jsonl", "tensorboard", ".DS_Store"})
 _REPLACED = ".replaced"
 
 

@@ -54,6 +54,32 @@ def test_minutes_are_said_as_minutes() -> None:
     assert stream.getvalue().splitlines() == ["Computing: 1 of 10, about 9 min left", "Computing: 1 in 60 s"]
 
 
+def test_what_the_steps_found_is_told_and_the_wait_before_the_first_one_is_not_counted_again() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with lines_to(stream, clock).task("Training", 12) as task:
+        clock.now += 60
+        task.advance(2, note="loss 0.91")
+        clock.now += 10
+        task.advance(note="loss 0.42")
+        clock.now += 10
+        task.advance()
+    assert stream.getvalue().splitlines() == [
+        "Training: 2 of 12, loss 0.91, about 5 min left",
+        "Training: 3 of 12, loss 0.42, about 90 s left",
+        "Training: 4 of 12, about 80 s left",
+        "Training: 4 in 80 s",
+    ]
+
+
+def test_a_bar_shows_what_the_steps_found() -> None:
+    stream, clock = io.StringIO(), Clock()
+    terminal = RichConsole(file=stream, width=100, force_terminal=True, color_system=None, markup=False)
+    with BarProgress(Console(terminal), clock).task("Training", 2) as task:
+        task.advance(note="loss [b]0.42")
+        task.advance()
+    assert "Training: loss [b]0.42 " in stream.getvalue()
+
+
 def test_a_message_stays_on_one_line() -> None:
     stream = io.StringIO()
     LineProgress(Console(RichConsole(file=stream, width=20, markup=False))).say("a path/" + "x" * 60)
