@@ -147,7 +147,7 @@ class _Bar:
         with suppress(OSError, ValueError):
             self._bars.advance(self._bar, steps)
             if note:
-                self._bars.update(self._bar, description=harmless(f"{self._title}: {note}"))
+                self._bars.update(self._bar, description=harmless(f"{self._title}: {note}"), refresh=True)
 
 
 def _duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from headstart.adaptation.epochs import Epoch
 from headstart.data.audit import Finding
 from headstart.data.dataset import LeftOut
 from headstart.evaluation.records import Difference, Estimate, Evaluation, LearningCurve, Verdict
@@ -302,6 +303,35 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """One training of the weights of a network.
+
+    Attributes:
+        strategy: The strategy's name.
+        backbone: The name of the network.
+        fold: Which fold of the training items was held out, from 0; None when none was.
+        n_train: Items that it was trained on.
+        n_held_out: Items that were held out.
+        epochs: What happened in each epoch that was finished.
+        ended: Why it ended.
+        kept: The number of the epoch whose weights were kept; 0 for those from before the first.
+        notes: What went wrong or was remarkable on the way, one sentence each.
+        seconds: What its epochs took.
+    """
+
+    strategy: str
+    backbone: str
+    fold: int | None
+    n_train: int
+    n_held_out: int
+    epochs: tuple[Epoch, ...]
+    ended: str
+    kept: int
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything that one `fit` did.
 
@@ -328,6 +358,7 @@ class Run:
         schema: The version of this record's format.
         out: The run folder, as it was named when the run was made.
         nearness: How far the data lies from what the chosen backbone knows; None when it cannot be said.
+        trainings: What was trained of networks, in order; empty where their weights stayed.
     """
 
     name: str
@@ -352,3 +383,4 @@ class Run:
     schema: str = field(default=SCHEMA)
     out: str = "."
     nearness: NearnessRecord | None = None
+    trainings: tuple[TrainingRecord, ...] = ()
