@@ -38,6 +38,7 @@ _LONGEST_GRADIENT = 1.0
 _DIVERGED = 100.0  # times what guessing loses: a network that nobody trained may begin with any loss
 _THREADS = 2  # decoding and resizing let go of the interpreter
 _NORM_BATCHES = 32
+_TRIED = 16  # items in each of the two steps that are timed
 _EPOCHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 """Few numbers, so that a clock which runs a little differently seldom gives another one."""
 
@@ -177,16 +178,18 @@ def plan(
     """
     start = time.monotonic()
     model = _Model(local, 2, compute, seed)
-    tried = generator(seed, "plan").permutation(len(items))[: 2 * _BATCH]
+    tried = generator(seed, "plan").permutation(len(items))[: 2 * _TRIED]
     optimiser, built = model.optimiser(0.0), time.monotonic()
     with ThreadPoolExecutor(_THREADS) as pool, _opened(items.take(tried), local, pool, seed, scratch, SILENT) as seen:
         decode_s = (time.monotonic() - built) / len(tried)
         item_s = math.inf
-        for number, rows in enumerate(_batches(np.arange(len(tried)))):
+        for number, rows in enumerate(np.array_split(np.arange(len(tried)), 2)):
             begun = time.monotonic()
             model.loss(seen.crops(rows, np.full(len(rows), number)), rows % 2).loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             item_s = min(item_s, (time.monotonic() - begun) / len(rows))  # the first one also allocates
+            if time.monotonic() - start > seconds:
+                break
     forward_s = item_s / 3  # the way back is about twice as long
     n_passed = n_unseen + min(len(items), _NORM_BATCHES * _BATCH)
     around_s = built - start + decode_s * (len(items) + n_unseen) + forward_s * n_passed
@@ -325,7 +328,8 @@ def _opened(
             ) from error
         yield _Pictures(squares, wanted, pool, seed)
     finally:
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what is left, the caller's folder takes along
+            file.unlink(missing_ok=True)
 
 
 def _prepared(items: Items, wanted: ImageInput | None, pool: Executor) -> Batch:

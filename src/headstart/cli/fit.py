@@ -45,7 +45,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             metavar="quick|network",
             rich_help_panel=_RUN,
             help="What the result is compared with: quick, a linear model without pretraining; network, also the same "
-            "network from scratch, trained as long as the adaptation took, for which half of the budget is kept.",
+            "network from scratch, which takes half of the budget.",
         ),
     ] = "quick",
     budget: options.Budget = "2m",

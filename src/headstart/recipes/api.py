@@ -71,7 +71,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         strategies: Names to consider; empty means `linear`.
         settings: Of these strategies, by name, such as `{"k": 5}`; each goes to every one that has it.
         control: What the result is compared with besides the most frequent class: `quick`, a linear model on what needs
-            no pretraining; or `network`, also the same network from scratch, for which half of the budget is kept.
+            no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
         seed: 0 or greater; the same seed on the same machine gives the same run.
         out: The run folder; None makes a new one below `runs/`.

@@ -16,6 +16,7 @@ from headstart.recipes.climb import Climb
 from headstart.recipes.options import FitOptions
 
 _RESERVE_S = 4.0  # for evaluation, report and bundle, as on the way up the ladder
+_PASSES_A_STEP = 3  # forward, and back, which is about twice as much
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,15 @@ class Untrained:
 
 
 def same_network(local: Local, sides: Split, climb: Climb, *, options: FitOptions, folder: Path) -> Untrained | None:
-    """Train the network of a backbone from scratch for as long as the adaptation of this run took.
+    """Train the network of a backbone from scratch with as much time as the adaptation had: half of the budget.
+
+    That is the allowance, not what the adaptation took of it: a head on frozen features is fitted in the time of one
+    pass, in which a training from scratch does not come to the end of its first epoch.
 
     Args:
         local: The backbone that was chosen.
         sides: Training items with targets, and those to predict.
-        climb: Knows what the adaptation took. Features that were in the store count as if they had been computed now.
+        climb: Knows how fast the network is, and where things are said and written down.
         options: Whether the user asks for it, the budget and the seed.
         folder: For scratch; nothing is left there.
 
@@ -59,14 +63,17 @@ def same_network(local: Local, sides: Split, climb: Climb, *, options: FitOption
         return _left_out(name, "its library cannot make it anew", climb)
     train, unseen, seed = sides.train, sides.test.items, options.seed
     ends = options.started + options.budget_s - _RESERVE_S
-    seconds = min(_adaptation_s(climb, local), ends - time.monotonic())
+    seconds = min(options.adaptation_s, ends - time.monotonic())
+    pace = climb.speeds.speed(local.spec.name, device=climb.compute.device, dtype=climb.compute.precision)
+    least_s = _PASSES_A_STEP * len(train) / pace if pace else 0.0
+    if seconds <= least_s:  # said without a look, which would take time that is not there
+        return _left_out(name, _too_long(least_s, seconds), climb)
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=folder) as scratch:
         planned = plan(
             *(local, train.items, len(unseen)), seconds=seconds, compute=climb.compute, seed=seed, scratch=Path(scratch)
         )
         if not planned.epochs:
-            need = planned.epoch_s + planned.around_s
-            return _left_out(name, f"one epoch takes about {need:.0f} s, and it had {max(0.0, seconds):.0f} s", climb)
+            return _left_out(name, _too_long(planned.epoch_s + planned.around_s, seconds), climb)
         found = from_scratch(
             *(local, train.items, train.targets, unseen),
             n_classes=len(train.classes),
@@ -83,11 +90,8 @@ def same_network(local: Local, sides: Split, climb: Climb, *, options: FitOption
     return Untrained(f"{name}, {how_many}", found.probabilities)
 
 
-def _adaptation_s(climb: Climb, local: Local) -> float:
-    pace = climb.speeds.speed(local.spec.name, device=climb.compute.device, dtype=climb.compute.precision)
-    spent = climb.clock.spent
-    extract_s = max(spent.get("extract", 0.0), len(climb.items) / pace if pace else 0.0)
-    return extract_s + spent.get("search", 0.0) + spent.get("fit", 0.0)
+def _too_long(need_s: float, had_s: float) -> str:
+    return f"one epoch takes about {need_s:.0f} s, and {had_s:.0f} s are left" if had_s > 0 else "the time is up"
 
 
 def _left_out(name: str, why: str, climb: Climb) -> Untrained:

@@ -235,8 +235,8 @@ class ControlRecord:
         difference: The chosen model's accuracy minus that of the best control.
         verdict: `helps`, `no difference` or `hurts`, by the interval of the difference.
         sentence: The verdict in words.
-        network: The network of the chosen backbone with random weights, trained as long as the adaptation took; None
-            where it was not asked for, or not possible.
+        network: The network of the chosen backbone with random weights, trained in as much time as the adaptation may
+            take; None where it was not asked for, or not possible.
     """
 
     majority: ControlModel
