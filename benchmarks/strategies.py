@@ -1,12 +1,15 @@
 """What each strategy on features is worth: sets × strategies × labels a class.
 
-    python benchmarks/strategies.py [DATA_FOLDER] [--home FOLDER] [--only SET]... [--strategy NAME]... [--out FILE]
+    python benchmarks/strategies.py [DATA_FOLDER] [--home FOLDER] [--only SET]... [--strategy NAME]...
+                                    [--set KEY=VALUE]... [--out FILE]
 
 DATA_FOLDER holds `images/` and `text/` with one set each below them. Of every set the features of one starter are used,
 `efficientnet_lite0` or `all_minilm_l6_v2`: its last layer, and all of its layers. From the training items 8 and 32
 of each class are drawn, and all are taken, with three seeds; settings are chosen out-of-fold, and the accuracy is that
 on the set's own test items, or a fifth where it has none. One line of the CSV is one set, strategy and number of
-labels: mean, lowest and highest of the seeds, and the seconds that choosing and fitting took on average.
+labels: mean, lowest and highest of the seeds, and the seconds that choosing and fitting took on average, features
+not included. A strategy for which settings were given with --set has them in its name, and one that does not fit the
+items of a set is left out there.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +29,8 @@ import numpy as np
 from _provenance import provenance
 from headstart._randomness import generator
 from headstart.adaptation.predictor import Part
-from headstart.adaptation.strategies import STRATEGIES
+from headstart.adaptation.strategies import STRATEGIES, MakeStrategy
+from headstart.adaptation.strategies.settings import read_settings
 from headstart.backbones.catalogue import starters
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import resolve
@@ -38,6 +43,7 @@ from headstart.data.split import split
 from headstart.evaluation.metrics import log_loss
 from headstart.features.extract import Compute, Features, extract
 from headstart.features.store import Store
+from headstart.features.views import View
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RESULTS = Path(__file__).parent / "results" / "strategies.csv"
@@ -65,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Seen:
-    """A set with the features of its items."""
+    """A set with the features of its items; those of training items with further views."""
 
     train: Dataset
     features: Features
@@ -73,19 +79,21 @@ class Seen:
     truth: np.ndarray
 
 
-def look(folder: Path, home: Path) -> Seen:
-    """Read a set, and take its features from the store, which computes what it lacks."""
+def look(folder: Path, home: Path, strategies: dict[str, MakeStrategy]) -> Seen:
+    """Read a set, and take the features that strategies want from the store, which computes what it lacks."""
     with Store.open(home) as store:
         data = spread_out(identify(read_dataset(folder), known=store), seed=0)
         local = resolve(starters(data.modality)[0].name, home)
         compute = Compute("cpu", pick_precision("auto", "cpu"))
         (found,) = extract(data.items, [local], store=store, compute=compute).features
-    sides = split(data, fraction=0.2, seed=0)
-    train = trainable(sides.train)
-    place = {name: row for row, name in enumerate(data.items.names)}
-    rows = np.array([place[name] for name in train.items.names])
-    test_rows = np.array([place[name] for name in sides.test.items.names])
-    return Seen(train, found.take(rows), found.take(test_rows), sides.test.open())
+        sides = split(data, fraction=0.2, seed=0)
+        train = trainable(sides.train)
+        wanted = [make(()) for make in strategies.values()]
+        n_views = max((each.n_views for each in wanted if data.modality in each.modalities), default=1)
+        views = [View(number) for number in range(1, n_views)]
+        further = extract(train.items, [local], store=store, compute=compute, views=views).features
+    rows, test_rows = (data.items.rows_of(side.items) for side in (train, sides.test))
+    return Seen(train, replace(found.take(rows), views=further), found.take(test_rows), sides.test.open())
 
 
 def drawn(targets: np.ndarray, labels: int | None, seed: int) -> np.ndarray:
@@ -97,7 +105,9 @@ def drawn(targets: np.ndarray, labels: int | None, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(classes))
 
 
-def measure(seen: Seen, name: str, labels: int | None, layers: str) -> tuple[list[tuple[float, float, float]], int]:
+def measure(
+    seen: Seen, make: MakeStrategy, labels: int | None, layers: str
+) -> tuple[list[tuple[float, float, float]], int]:
     """For each seed accuracy, log loss and seconds, and the number of training items."""
     backbone = seen.features.backbone
     parts = tuple(Part(backbone.name, each.name) for each in backbone.layers if layers in ("all", each.name))
@@ -108,7 +118,7 @@ def measure(seen: Seen, name: str, labels: int | None, layers: str) -> tuple[lis
         features = {backbone.name: seen.features.take(rows)}
         folds = make_folds(some, n_folds=5, seed=seed)
         begin = time.monotonic()
-        strategy = STRATEGIES[name](parts)
+        strategy = make(parts)
         chosen = strategy.cross_validate(features, some.targets, folds, n_classes=len(some.classes), seed=seed)
         predictor = strategy.fit(features, some.targets, classes=some.classes, chosen=chosen, seed=seed)
         seconds = time.monotonic() - begin
@@ -120,14 +130,17 @@ def measure(seen: Seen, name: str, labels: int | None, layers: str) -> tuple[lis
     return found, len(rows)
 
 
-def rows_of(folder: Path, home: Path, strategies: list[str]) -> Iterator[Row]:
+def rows_of(folder: Path, home: Path, strategies: dict[str, MakeStrategy]) -> Iterator[Row]:
     """The lines of one set."""
-    seen = look(folder, home)
+    seen = look(folder, home, strategies)
+    modality = seen.features.backbone.modality
     several = len(seen.features.backbone.layers) > 1
     for labels in LABELS:
         for layers in ("last", "all") if several else ("last",):
-            for name in strategies:
-                found, n_train = measure(seen, name, labels, layers)
+            for name, make in strategies.items():
+                if modality not in make(()).modalities:
+                    continue
+                found, n_train = measure(seen, make, labels, layers)
                 accuracy, loss, seconds = (np.array(column) for column in zip(*found, strict=True))
                 yield Row(
                     set=folder.name,
@@ -145,12 +158,23 @@ def rows_of(folder: Path, home: Path, strategies: list[str]) -> Iterator[Row]:
                 )
 
 
+def asked(names: list[str], settings: list[str]) -> dict[str, MakeStrategy]:
+    """The strategies of these names with those of the settings that they have, by what they are called."""
+    wanted = {name: STRATEGIES[name] for name in names or STRATEGIES}
+    found: dict[str, MakeStrategy] = {}
+    for name, own in read_settings(dict(each.split("=", 1) for each in settings), wanted).items():
+        called = " ".join([name, *(f"{key}={value}" for key, value in own.items())])
+        found[called] = partial(wanted[name], **own)
+    return found
+
+
 def main() -> None:
     """Write the CSV line by line, and show each on the way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=SHARED)
     parser.add_argument("--only", action="append", default=[], help="the name of a set; may be repeated")
     parser.add_argument("--strategy", action="append", default=[], choices=[*STRATEGIES, []], metavar="NAME")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; may be repeated")
     parser.add_argument("--home", type=Path, help="where features are kept; a temporary folder by default")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -163,7 +187,7 @@ def main() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(Row)])
         for folder in wanted:
-            for row in rows_of(folder, options.home or Path(scratch), options.strategy or list(STRATEGIES)):
+            for row in rows_of(folder, options.home or Path(scratch), asked(options.strategy, options.set)):
                 values = [getattr(row, field.name) for field in fields(Row)]
                 writer.writerow(values)
                 file.flush()
