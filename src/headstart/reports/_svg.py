@@ -6,6 +6,7 @@ text keeps the size of the page's text. Every piece is `Markup`: what is not, is
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,6 +68,18 @@ def amount_axis(highest: float) -> Axis:
     step = next(size * magnitude for size in (1, 2, 2.5, 5, 10) if span / (size * magnitude) <= 5)
     ticks = tuple(index * step for index in range(math.ceil(span / step - 1e-9) + 1))
     return Axis(0.0, ticks[-1], ticks)
+
+
+def number_axis(last: int) -> Axis:
+    """An axis for things that are numbered from 1, with half a step before the first and after the last.
+
+    Args:
+        last: The highest number, 1 or greater.
+    """
+    sizes = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+    step = next(size for size in sizes if last / size <= 6)
+    first = [1] if step > 2 else []  # else its label would touch the next
+    return Axis(0.5, last + 0.5, tuple(float(tick) for tick in (*first, *range(step, last + 1, step))))
 
 
 def ratio_axis(lowest: float, highest: float) -> Axis:

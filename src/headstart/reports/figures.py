@@ -7,10 +7,12 @@ in its `aria-label` what it shows, and each mark has its numbers in its `title`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from markupsafe import Markup
 
+from headstart.adaptation.epochs import Epoch, Scores
 from headstart.evaluation.records import CurvePoint, Estimate, ReliabilityBin
 from headstart.reports._svg import (
     Axis,
@@ -20,6 +22,7 @@ from headstart.reports._svg import (
     group,
     label,
     line,
+    number_axis,
     place,
     ratio_axis,
     share_axis,
@@ -28,17 +31,39 @@ from headstart.reports._svg import (
 from headstart.reports.formatting import (
     count,
     milliseconds,
+    number,
     percent,
     percent_interval,
     seconds,
+    small,
+    training_name,
 )
-from headstart.reports.record import CandidateRecord, RankingRow
+from headstart.reports.record import CandidateRecord, RankingRow, TrainingRecord
 
 UNIT_AXIS = share_axis(0.0)
 """From 0 to 1."""
 
 _ROUND_TIES = 3.0  # percent of the height: the band of the ties is seen when all of them are equal
+_MOST_LOSS = 1e6  # nats; what has diverged this far would flatten all others
+_SIDES = (("trained on", "seen"), ("held out", "unseen"))
 _ASIDE = 2.2  # percent of the width: single draws stand to the left of their mean
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """Values of some epochs.
+
+    Attributes:
+        what: In words.
+        style: What the style sheet calls it.
+        points: Number and value of each epoch.
+        kept: The epoch whose weights were kept; 0 for none.
+    """
+
+    what: str
+    style: str
+    points: tuple[tuple[int, float], ...]
+    kept: int = 0
 
 
 def shared_axis(estimates: Sequence[Estimate]) -> Axis:
@@ -176,12 +201,12 @@ def ranking(rows: Sequence[RankingRow], chosen: str = "") -> Markup:
     y_axis = share_axis(min(each.low for each in accuracies), max(each.high for each in accuracies))
     unit = "GFLOPs an item" if known else "million parameters"
     marks = []
-    for number, (row, cost, accuracy) in enumerate(zip(rows, costs, accuracies, strict=True), start=1):
+    for position, (row, cost, accuracy) in enumerate(zip(rows, costs, accuracies, strict=True), start=1):
         x, y = x_axis.place(cost), 100 - y_axis.place(accuracy.value)
         style = "mark chosen" if row.backbone == chosen or (row.tie_set and not chosen) else "mark other"
-        words = f"{number}: {row.backbone}: {percent_interval(accuracy)}, {cost:.3g} {unit}"
+        words = f"{position}: {row.backbone}: {percent_interval(accuracy)}, {cost:.3g} {unit}"
         marks.append(_interval((x, accuracy), y_axis, class_=style, words=words))
-        marks.append(label(str(number), (x, y), shift=(8, 4), anchor="start", class_=style))
+        marks.append(label(str(position), (x, y), shift=(8, 4), anchor="start", class_=style))
     tied = [row.accuracy for row in rows if row.tie_set and row.accuracy is not None]
     if len(tied) > 1:
         top, bottom = (100 - y_axis.place(edge([each.value for each in tied])) for edge in (max, min))
@@ -193,6 +218,92 @@ def ranking(rows: Sequence[RankingRow], chosen: str = "") -> Markup:
     return _plot(
         marks, (x_axis, y_axis), names=(unit, "leave-one-out accuracy"), ticks=lambda cost: f"{cost:g}",
         what=f"Backbones: {unit} against leave-one-out accuracy",
+    )  # fmt: skip
+
+
+def loss_curves(trainings: Sequence[TrainingRecord]) -> Markup:
+    """The loss on what was trained on and on what was held out, epoch by epoch; one line a training and side.
+
+    Args:
+        trainings: With at least one epoch among them.
+    """
+    curves = _both_sides(trainings, lambda scores: scores.loss if scores.loss < _MOST_LOSS else None)
+    axis = amount_axis(max((value for curve in curves for _, value in curve.points), default=1.0))
+    return _curves(curves, axis, name="loss", words=number, ticks=small, legend=_SIDES)
+
+
+def accuracy_curves(trainings: Sequence[TrainingRecord]) -> Markup:
+    """Likewise the accuracy.
+
+    Args:
+        trainings: With at least one accuracy among them.
+    """
+    curves = _both_sides(trainings, lambda scores: scores.accuracy)
+    shares = [value for curve in curves for _, value in curve.points]
+    axis = share_axis(min(shares), max(shares))
+    return _curves(curves, axis, name="accuracy", words=percent, ticks=_short_percent, legend=_SIDES)
+
+
+def rate_curves(trainings: Sequence[TrainingRecord]) -> Markup:
+    """The learning rate in the last step of each epoch: that of the head, and of the lowest stage where it is another.
+
+    Args:
+        trainings: With at least one epoch among them.
+    """
+    head = {tuple((epoch.number, epoch.lr) for epoch in training.epochs) for training in trainings}
+    lowest = {tuple((epoch.number, epoch.lowest_lr) for epoch in training.epochs) for training in trainings} - head
+    curves = [_Curve("lowest stage", "seen", points) for points in sorted(lowest)]
+    curves += [_Curve("head", "unseen", points) for points in sorted(head)]
+    axis = amount_axis(max(value for curve in curves for _, value in curve.points))
+    legend = (("lowest stage", "seen"), ("head", "unseen")) if lowest else ()
+    return _curves(curves, axis, name="learning rate", words=small, ticks=small, legend=legend)
+
+
+def _both_sides(trainings: Sequence[TrainingRecord], value: Callable[[Scores], float | None]) -> list[_Curve]:
+    """The curves of what was trained on, then those of what was held out, which matter more and lie above."""
+    sides: tuple[tuple[str, str, Callable[[Epoch], Scores | None]], ...] = (
+        (*_SIDES[0], lambda epoch: epoch.train),
+        (*_SIDES[1], lambda epoch: epoch.validation),
+    )
+    curves = []
+    for what, style, side in sides:
+        for training in trainings:
+            scores = [(epoch.number, side(epoch)) for epoch in training.epochs]
+            values = [(at, value(each)) for at, each in scores if each is not None]
+            points = tuple((at, each) for at, each in values if each is not None)
+            whose = f"{training_name(training.fold)}, " if len(trainings) > 1 else ""
+            curves.append(_Curve(f"{whose}{what}", style, points, training.kept if style == "unseen" else 0))
+    return curves
+
+
+def _curves(
+    curves: Sequence[_Curve],
+    y_axis: Axis,
+    *,
+    name: str,
+    words: Callable[[float], str],
+    ticks: Callable[[float], str],
+    legend: Sequence[tuple[str, str]],
+) -> Markup:
+    """Lines over epochs with a point on each, a larger one on the kept epoch where that is not the last."""
+    x_axis = number_axis(max((at for curve in curves for at, _ in curve.points), default=1))
+    marks = []
+    for curve in curves:
+        places = [(x_axis.place(at), 100 - y_axis.place(value)) for at, value in curve.points]
+        parts = [line(start, end, class_="trace") for start, end in pairwise(places)]
+        for where, (at, value) in zip(places, curve.points, strict=True):
+            kept = at == curve.kept != curve.points[-1][0]
+            said = f"{curve.what}, epoch {at}{' (kept)' if kept else ''}: {words(value)}"
+            parts.append(dot(where, 4 if kept else 2, title(said), class_="step"))
+        marks.append(group(parts, class_=f"curve {curve.style}"))
+    if len({style for _, style in legend} & {curve.style for curve in curves if curve.points}) > 1:
+        marks += [
+            label(what, (100, 0), shift=(0, -16 * (1 + row)), anchor="end", class_=f"legend {style}")
+            for row, (what, style) in enumerate(legend)
+        ]
+    return _plot(
+        marks, (x_axis, y_axis), names=("epoch", name), ticks=lambda at: str(int(at)), y_ticks=ticks,
+        what=f"Training: {name} after each epoch",
     )  # fmt: skip
 
 
@@ -210,11 +321,12 @@ def _plot(
     names: tuple[str, str],
     ticks: Callable[[float], str],
     what: str,
+    y_ticks: Callable[[float], str] | None = None,
 ) -> Markup:
     """The marks on a grid; labels lie outside the box of the figure, in the margin that the style sheet gives it."""
     x_axis, y_axis = axes
     frame = [_x_tick(x_axis.place(tick), ticks(tick)) for tick in x_axis.ticks]
-    frame += [_y_tick(100 - y_axis.place(tick), _short_percent(tick)) for tick in y_axis.ticks]
+    frame += [_y_tick(100 - y_axis.place(tick), (y_ticks or _short_percent)(tick)) for tick in y_axis.ticks]
     frame.append(label(names[1], (0, 0), shift=(-46, -16), anchor="start", class_="name"))
     frame.append(label(names[0], (100, 100), shift=(0, 38), anchor="end", class_="name"))
     return element("svg", group(frame), *marks, class_="plot", role="img", aria_label=what)

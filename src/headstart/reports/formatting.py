@@ -69,8 +69,8 @@ def points_range(difference: Difference | Estimate) -> str:
 
 
 def number(value: float) -> str:
-    """A plain number with three digits after the point, for example a log loss in nats."""
-    return f"{value:.3f}".replace("-", "−")
+    """A plain number with three digits after the point, for example a log loss in nats; a huge one is kept short."""
+    return small(value) if value >= 1e6 else f"{value:.3f}".replace("-", "−")
 
 
 def number_range(estimate: Estimate) -> str:
@@ -124,6 +124,26 @@ def seconds(value: float) -> str:
         return f"{whole // 60}{THIN}min {whole % 60:02d}{THIN}s"
     minutes = round(value / 60)
     return f"{minutes // 60}{THIN}h {minutes % 60:02d}{THIN}min"
+
+
+def training_name(fold: int | None) -> str:
+    """What people call a training.
+
+    Args:
+        fold: The fold that was held out, from 0; None when none was.
+    """
+    return "All items" if fold is None else f"Fold {fold + 1}"
+
+
+def small(value: float) -> str:
+    """A number that may be very small, such as a learning rate, for example `0.003` or `3e-5`."""
+    return re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.3g}")
+
+
+def sentence(words: str) -> str:
+    """Words as a sentence: a capital at the beginning and a point at the end."""
+    whole = words[:1].upper() + words[1:]
+    return whole if whole.endswith((".", "!", "?")) else f"{whole}."
 
 
 def setting(value: str | float) -> str:

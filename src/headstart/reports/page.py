@@ -12,6 +12,7 @@ import jinja2
 from headstart.reports import figures, formatting
 from headstart.reports.confusion import MATRIX_CLASSES, most_confused, shaded_matrix, worst_first
 from headstart.reports.record import CandidateRecord, ChosenRecord, RankingRecord, Run
+from headstart.reports.trainings import side_by_side
 
 _SHOWN_CLASSES = 40
 _SHOWN_PAIRS = 15
@@ -19,6 +20,7 @@ _PICTURE = re.compile(r"data:image/(jpeg|png);base64,[A-Za-z0-9+/]+={0,2}")
 _FILTERS = (
     *("count", "counted", "milliseconds", "moment", "number", "number_range", "p_value", "parameters", "percent"),
     *("percent_interval", "percent_range", "points", "points_range", "prose", "seconds", "setting", "shorten"),
+    *("small", "training_name"),
 )
 
 
@@ -44,6 +46,7 @@ def render(run: Run) -> str:
         matrix=shaded_matrix(evaluation) if whole else (),
         pairs=() if whole else most_confused(evaluation, _SHOWN_PAIRS),
         chosen=chosen,
+        trained=side_by_side(run.trainings),
         served_ms=None if chosen is None else run.candidates[chosen].ms_per_item,
     )
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
+import sample
 
 from headstart.evaluation.records import CurvePoint, Estimate, ReliabilityBin
 from headstart.reports import figures
-from headstart.reports._svg import Axis, amount_axis, element, share_axis
+from headstart.reports._svg import Axis, amount_axis, element, number_axis, share_axis
 
 
 def test_an_axis_for_shares_covers_its_range_with_few_round_ticks() -> None:
@@ -80,3 +83,60 @@ def test_a_learning_curve_shows_each_point_and_each_draw() -> None:
 
 def test_a_learning_curve_of_one_point_can_be_drawn() -> None:
     ET.fromstring(figures.learning_curve((CurvePoint(7, Estimate(1.0, 1.0, 1.0, 7), (1.0,)),)))
+
+
+@pytest.mark.parametrize("last", [1, 2, 6, 7, 12, 30, 100, 1000])
+def test_an_axis_for_numbered_things_has_few_whole_ticks_and_room_at_its_ends(last: int) -> None:
+    axis = number_axis(last)
+    assert 1 <= len(axis.ticks) <= 7
+    assert all(tick == int(tick) for tick in axis.ticks)
+    assert 0 < axis.place(1) <= 50 <= axis.place(last) < 100
+
+
+def test_a_loss_stands_at_its_epoch_and_value() -> None:
+    epochs = sample.training(0, 4).epochs
+    scores = (sample.scored(2.0, 0.5), sample.scored(1.0, 0.6), sample.scored(0.5, 0.7), sample.scored(0.0, 0.8))
+    given = replace(
+        sample.training(0, 4),
+        epochs=tuple(replace(each, train=score) for each, score in zip(epochs, scores, strict=True)),
+        kept=2,
+    )
+    tree = ET.fromstring(figures.loss_curves([given]))
+    seen, unseen = tree.find("g[@class='curve seen']"), tree.find("g[@class='curve unseen']")
+    assert seen is not None
+    assert unseen is not None
+    points = [(point.get("cx"), point.get("cy")) for point in seen.findall("circle")]
+    assert points == [("12.5%", "0%"), ("37.5%", "50%"), ("62.5%", "75%"), ("87.5%", "100%")]
+    assert next(title.text for title in seen.iter("title")) == "trained on, epoch 1: 2.000"
+    radii = [point.get("r") for point in unseen.findall("circle")]
+    assert radii == ["2", "4", "2", "2"]
+    assert [title.text for title in unseen.iter("title")][1] == "held out, epoch 2 (kept): " + (
+        f"{epochs[1].validation.loss:.3f}" if epochs[1].validation else ""
+    )
+
+
+def test_several_trainings_are_told_apart_by_their_folds() -> None:
+    trainings = [sample.training(0), sample.training(1), sample.training(None)]
+    figure = figures.accuracy_curves(trainings)
+    assert "Fold 2, held out, epoch 3:" in figure
+    assert "All items, trained on, epoch 12:" in figure
+    assert "All items, held out" not in figure
+    assert figure.count('class="curve unseen"') == 3
+    assert len(re.findall(r"<circle", figure)) == 12 * (3 + 2)
+
+
+def test_rates_that_are_the_same_are_drawn_once() -> None:
+    trainings = [sample.training(0), sample.training(1)]
+    assert len(re.findall(r"<circle", figures.rate_curves(trainings))) == 12 * 2
+    alone = [replace(each, epochs=tuple(replace(e, lowest_lr=e.lr) for e in each.epochs)) for each in trainings]
+    figure = figures.rate_curves(alone)
+    assert len(re.findall(r"<circle", figure)) == 12
+    assert "lowest stage" not in figure
+
+
+def test_a_training_that_went_wrong_at_once_can_be_drawn() -> None:
+    first = sample.training(None, 1).epochs[0]
+    lost = replace(first, train=replace(first.train, loss=sys.float_info.max, accuracy=None))
+    given = [replace(sample.training(None, 1), epochs=(lost,))]
+    assert "<circle" not in figures.loss_curves(given)
+    assert "<circle" in figures.rate_curves(given)

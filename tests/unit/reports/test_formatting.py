@@ -28,6 +28,23 @@ def test_a_plain_number_has_three_digits() -> None:
     assert formatting.number_range(Estimate(0.25, 0.2104, 0.3051, 9)) == "0.210–0.305"
 
 
+def test_a_huge_number_is_kept_short() -> None:
+    assert formatting.number(999_999.0) == "999999.000"
+    assert formatting.number(1.7976931348623157e308) == "1.8e308"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0"), (0.003, "0.003"), (0.00003, "3e-5"), (2.5e-10, "2.5e-10"), (12.345, "12.3")]
+)
+def test_a_rate_is_short(value: float, shown: str) -> None:
+    assert formatting.small(value) == shown
+
+
+def test_words_become_a_sentence_once() -> None:
+    assert formatting.sentence("all 12 epochs") == "All 12 epochs."
+    assert formatting.sentence("The loss diverged in epoch 2.") == "The loss diverged in epoch 2."
+
+
 @pytest.mark.parametrize(("value", "shown"), [(0.0009, "p < 0.001"), (0.001, "p = 0.001"), (0.0344, "p = 0.034")])
 def test_a_small_p_value_is_a_bound(value: float, shown: str) -> None:
     assert plain(formatting.p_value(value)) == shown

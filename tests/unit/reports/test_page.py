@@ -229,6 +229,65 @@ def test_candidates_without_a_serving_time_are_drawn_by_their_time_in_the_run() 
     assert "milliseconds to serve one item" not in page
 
 
+def test_a_run_without_trainings_has_no_section_about_them() -> None:
+    assert 'id="training"' not in PAGES["photos"]
+
+
+def _training_section() -> str:
+    section = re.search(r'<section id="training">.*?</section>', PAGES["trained"], re.DOTALL)
+    assert section is not None
+    return section[0]
+
+
+def test_trainings_of_one_strategy_on_one_network_share_their_figures() -> None:
+    labels = re.findall(r'aria-label="(Training: [^"]+)"', _training_section())
+    assert labels == [f"Training: {what} after each epoch" for what in ("loss", "accuracy", "learning rate")] * 2
+
+
+def test_every_epoch_of_every_training_has_a_row_with_its_numbers() -> None:
+    trainings, section = sample.trained().trainings, _training_section()
+    assert section.count("<details>") == len(trainings) == 7
+    tables = re.findall(r'<table class="epochs">(.*?)</table>', section, re.DOTALL)
+    for training, table in zip(trainings, tables, strict=True):
+        body = table.split("<tbody>")[1]
+        rows = [Page(row).texts for row in re.findall(r"<tr>.*?</tr>", body, re.DOTALL)]
+        for row, epoch in zip(rows, training.epochs, strict=True):
+            sides = [epoch.train, *([epoch.validation] if epoch.validation else [])]
+            shown = [str(epoch.number)]
+            for side in sides:
+                shown.append(formatting.number(side.loss))
+                shown += [
+                    formatting.percent(share)
+                    for share in (side.accuracy, side.precision, side.recall, side.f1)
+                    if share is not None
+                ]
+            shown += [formatting.small(value) for value in (epoch.lr, epoch.lowest_lr, epoch.gradient_norm)]
+            assert [cell for cell in row if cell.strip()] == [*shown, formatting.seconds(epoch.seconds)]
+
+
+def test_why_trainings_ended_is_said_once_with_those_it_is_true_of() -> None:
+    text = Page(_training_section()).text
+    assert "All 12 epochs. Fold 1, Fold 3, Fold 4, Fold 5, All items" in text
+    assert "Validation loss has risen for 3 epochs while training loss fell: stopped, epoch 6 kept. Fold 2" in text
+    assert "it went on from epoch 1 with a tenth of the rate. Fold 2" in text
+    assert "Fold 2: 9 epochs in 21.6\u202fs, trained on 1,184 items, 296 held out, epoch 6 kept" in text
+    assert "All items: 12 epochs in 28.8\u202fs, trained on 1,480 items, epoch 12 kept" in text
+
+
+def test_a_training_without_classes_has_no_figure_of_accuracy() -> None:
+    first = sample.training(None)
+    bare = tuple(replace(each, train=replace(each.train, accuracy=None, f1=None)) for each in first.epochs)
+    page = render(replace(sample.photos(), trainings=(replace(first, epochs=bare),)))
+    assert "Training: loss" in page
+    assert "Training: accuracy" not in page
+    assert Page(page).open == []
+
+
+def test_a_training_that_finished_no_epoch_is_not_shown() -> None:
+    nothing = replace(sample.training(0), epochs=(), ended="stopped by the deadline in epoch 1")
+    assert render(replace(sample.photos(), trainings=(nothing,))) == PAGES["photos"]
+
+
 def test_the_same_run_gives_the_same_page() -> None:
     assert render(sample.photos()) == PAGES["photos"]
 

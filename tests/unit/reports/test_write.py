@@ -31,6 +31,14 @@ def test_settings_keep_their_types(tmp_path: Path) -> None:
     assert [type(value) for value in read_run(tmp_path).chosen.settings.values()] == [str, int, float]
 
 
+def test_a_run_from_before_there_were_trainings_is_read(tmp_path: Path) -> None:
+    path = write_run(sample.photos(), tmp_path)
+    record = json.loads(path.read_text())
+    assert record.pop("trainings") == []
+    path.write_text(json.dumps(record))
+    assert read_run(path) == sample.photos()
+
+
 def test_hostile_names_survive_when_they_are_unicode(tmp_path: Path) -> None:
     classes = tuple(name for name in sample.HOSTILE if name.isprintable() or "\n" in name)
     run = sample.run(classes=classes, per_class=4)
