@@ -11,16 +11,19 @@ import numpy as np
 from jaxtyping import Int
 
 from headstart._progress import Progress
-from headstart.adaptation.strategies import MakeStrategy, Strategy
+from headstart.adaptation.strategies import Linear, MakeStrategy, Strategy
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute, Extraction, Features, extract, namespace_of
 from headstart.features.protocol import FeatureStore, KnownSpeeds
+from headstart.features.views import PLAIN, View
 from headstart.recipes.workspace import Clock, Log
-from headstart.search.candidates import Candidate, Proposal, try_out
+from headstart.search.candidates import Proposal, try_out
+from headstart.search.choice import AnyCandidate
 
-_RESERVE_S = 4.0  # for evaluation, report and bundle
+RESERVE_S = 4.0
+"""For evaluation, report and bundle."""
 _FIRST_SHARE = 0.7  # of the time that is left, for the pass of the first backbone
 _ENOUGH_TO_TIME = 32
 _LOADING_S = 1.0
@@ -54,9 +57,9 @@ class Climb:
     seen: dict[str, Features] = field(default_factory=dict)
     unseen: dict[str, Features] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    candidates: list[Candidate] = field(default_factory=list)
+    candidates: list[AnyCandidate] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)
-    _known: dict[str, BackboneSpec] = field(default_factory=dict)  # all that were asked of the store or computed
+    _known: dict[str, Local] = field(default_factory=dict)  # all that were asked of the store or computed
     _damaged: dict[int, str] = field(default_factory=dict)
     _sides: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
 
@@ -132,10 +135,10 @@ class Climb:
         """
         items, name = self.items.take(rows), backbone.spec.name
         predicted = self._predict_s(backbone, items)
-        if self._n_missing(backbone, items) and predicted + _RESERVE_S > self.clock.left_s:
-            self._skip(name, predicted)
+        if self._n_missing(backbone, items) and predicted + RESERVE_S > self.clock.left_s:
+            self.skip(name, predicted)
             return None
-        found = self._compute(items, [backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
+        found = self._compute(items, [backbone], time.monotonic() + self.clock.left_s - RESERVE_S)
         (features,) = found.features
         if late := len(items) - int(features.there.sum()) - len(found.damaged):
             self._say_late(name, late)
@@ -161,10 +164,10 @@ class Climb:
         """
         name = backbone.spec.name
         predicted = self._predict_s(backbone, self.items)
-        if predicted + _RESERVE_S + self._trial_s(backbone.spec.width) > self.clock.left_s:
-            self._skip(name, predicted)
+        if predicted + RESERVE_S + self._trial_s(backbone.spec.width) > self.clock.left_s:
+            self.skip(name, predicted)
             return False
-        self._extract(self.items, [backbone], time.monotonic() + self.clock.left_s - _RESERVE_S)
+        self._extract(self.items, [backbone], time.monotonic() + self.clock.left_s - RESERVE_S)
         if late := self._not_reached([backbone]):
             self._say_late(name, len(late))
         elif self._damaged:
@@ -186,13 +189,12 @@ class Climb:
         seed: int,
         groups: Sequence[str] | None = None,
     ) -> None:
-        """Cross-validate proposals with each strategy, the first of all in any case, others if the budget has room."""
-        for proposal, make in product(wanted, makes):
-            strategy = make(proposal.parts)
-            predicted = self._trial_s(proposal.width, strategy)
-            if self.candidates and predicted + _RESERVE_S > self.clock.left_s:
-                self._skip(f"{proposal.name} · {strategy.name}" if len(makes) > 1 else proposal.name, predicted)
-                continue
+        """Cross-validate proposals with each strategy, the first of all in any case, others if the budget has room.
+
+        Where there is no time for the views that the only strategies want, `linear` takes their place.
+        """
+
+        def attempt(proposal: Proposal, make: MakeStrategy) -> None:
             candidate = try_out(
                 proposal, self.seen, targets, folds, make=make, n_classes=n_classes, seed=seed, groups=groups
             )
@@ -200,12 +202,60 @@ class Climb:
             self.workspace.log(
                 "candidate",
                 name=proposal.name,
-                strategy=strategy.name,
+                strategy=candidate.strategy.name,
                 oof_accuracy=candidate.accuracy.value,
                 oof_log_loss=candidate.log_loss.value,
                 **candidate.out_of_fold.chosen,
                 seconds=round(candidate.seconds, 3),
             )
+
+        for proposal, make in product(wanted, makes):
+            strategy = make(proposal.parts)
+            predicted = self._trial_s(proposal.width, strategy)
+            if self.candidates and predicted + RESERVE_S > self.clock.left_s:
+                self.skip(f"{proposal.name} · {strategy.name}" if len(makes) > 1 else proposal.name, predicted)
+                continue
+            if self._has_views(proposal, strategy):
+                attempt(proposal, make)
+        if wanted and not self.candidates:
+            self.progress.say("linear takes its place.")
+            attempt(wanted[0], Linear)
+
+    def _has_views(self, proposal: Proposal, strategy: Strategy) -> bool:
+        """Compute the further views of the training items that a strategy wants, if they fit into the budget.
+
+        Returns:
+            Whether there are as many as it wants.
+        """
+        names = [spec.name for spec in proposal.backbones if 1 + len(self.seen[spec.name].views) < strategy.n_views]
+        if not names:
+            return True
+        what = f"{proposal.name} · {strategy.name}"
+        views = [View(number) for number in range(1, strategy.n_views)]
+        items, backbones = self.items.take(self._sides[0]), [self._known[name] for name in names]
+        passes_s = sum(self._predict_s(backbone, items, views) for backbone in backbones)
+        if (predicted := passes_s + self._trial_s(proposal.width, strategy)) + RESERVE_S > self.clock.left_s:
+            self.skip(what, predicted)
+            return False
+        found = extract(
+            items,
+            backbones,
+            store=self.store,
+            compute=self.compute,
+            views=views,
+            deadline=time.monotonic() + self.clock.left_s - RESERVE_S,
+            progress=self.progress,
+        )
+        n_computed = sum(each.n_computed for each in found.features)
+        self.workspace.log("views", backbones=names, computed=n_computed, seconds=round(found.wall_s, 3))
+        lacking = ~np.logical_and.reduce([each.there for each in found.features])
+        if lacking.any():
+            self._say_late(what, int(lacking.sum()))
+            return False
+        for number, name in enumerate(names):
+            # Of each view in turn, there are the features of all backbones.
+            self.seen[name] = replace(self.seen[name], views=found.features[number :: len(names)])
+        return True
 
     def _extract(self, items: Items, backbones: Sequence[Local], deadline: float | None) -> None:
         found = self._compute(items, backbones, deadline)
@@ -217,9 +267,9 @@ class Climb:
         found = extract(
             items, backbones, store=self.store, compute=self.compute, deadline=deadline, progress=self.progress
         )
-        for features in found.features:
+        for features, local in zip(found.features, backbones, strict=True):
             name = features.backbone.name
-            self._known[name] = features.backbone
+            self._known[name] = local
             self.seconds[name] = self.seconds.get(name, 0.0) + (found.wall_s if features.n_computed else 0.0)
             running_s = found.wall_s - found.loading_s
             if features.n_computed >= _ENOUGH_TO_TIME and running_s > 0:
@@ -231,19 +281,30 @@ class Climb:
     def _where(self) -> dict[str, str]:
         return {"device": self.compute.device, "dtype": self.compute.precision}
 
-    def _predict_s(self, backbone: Local, items: Items) -> float:
-        """Seconds for a pass over what the store lacks.
+    def _predict_s(self, backbone: Local, items: Items, views: Sequence[View] = (PLAIN,)) -> float:
+        """Seconds for passes over what the store lacks of some views.
 
         From this machine's own history, else from that of a backbone of this run and the ratio of their costs.
         """
-        n_missing = self._n_missing(backbone, items)
+        n_missing = sum(self._n_missing(backbone, items, view) for view in views)
         pace = self.speeds.speed(backbone.spec.name, **self._where)
         if pace is None:
-            pace = next(filter(None, (self._scaled_pace(each, backbone) for each in self._known.values())), None)
+            pace = next(filter(None, (self._scaled_pace(each.spec, backbone) for each in self._known.values())), None)
         return _LOADING_S + n_missing / pace if n_missing and pace else 0.0
 
-    def _n_missing(self, backbone: Local, items: Items) -> int:
-        _, there = self.store.read(namespace_of(backbone, self.compute), items.keys)
+    def pass_s(self, backbone: Local, items: Items, *, n_views: int = 1) -> float:
+        """About how long a pass over items takes whatever the store has, in seconds; 0 where that is not known.
+
+        Args:
+            backbone: What to compute.
+            items: Which.
+            n_views: Views of each.
+        """
+        pace = self.speeds.speed(backbone.spec.name, **self._where)
+        return _LOADING_S + n_views * len(items) / pace if pace else 0.0
+
+    def _n_missing(self, backbone: Local, items: Items, view: View = PLAIN) -> int:
+        _, there = self.store.read(namespace_of(backbone, self.compute, view), items.keys)
         return int((~there).sum())
 
     def _scaled_pace(self, known: BackboneSpec, backbone: Local) -> float | None:
@@ -268,8 +329,14 @@ class Climb:
         )
         self.workspace.log("skipped", what=name, not_reached=n_late)
 
-    def _skip(self, what: str, predicted: float) -> None:
-        left = max(0.0, self.clock.left_s - _RESERVE_S)
+    def skip(self, what: str, predicted: float) -> None:
+        """Say what is left out for want of time, and what it would have taken.
+
+        Args:
+            what: Its name.
+            predicted: Seconds.
+        """
+        left = max(0.0, self.clock.left_s - RESERVE_S)
         need = f"it needs about {predicted:.0f} s, and the budget leaves {left:.0f} s for it"
         self.progress.say(f"{what} is left out: {need if predicted > left else 'the time is up'}.")
         self.workspace.log("skipped", what=what, predicted_seconds=round(predicted, 1), left_seconds=round(left, 1))

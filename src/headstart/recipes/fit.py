@@ -23,11 +23,12 @@ from headstart.data.folds import folds as make_folds
 from headstart.data.reduce import known_first, leave_out, trainable
 from headstart.data.split import Split, split
 from headstart.evaluation.metrics import accuracy
-from headstart.features.extract import Compute, Features
+from headstart.features.extract import Compute
 from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.control import same_network
 from headstart.recipes.judge import from_scratch, judge
+from headstart.recipes.move import Fitted, Move, check_modality, scratch_of
 from headstart.recipes.nearness import nearness_of
 from headstart.recipes.options import FitOptions
 from headstart.recipes.race import MOST_PASSES, race, rank_passes, shortlist
@@ -35,11 +36,13 @@ from headstart.recipes.reading import name_of, read
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
 from headstart.recipes.stores import open_store
+from headstart.recipes.watch import watching
 from headstart.recipes.workspace import Clock, Workspace, open_workspace
 from headstart.reports import Run, write_predictions, write_report, write_run
 from headstart.search.candidates import joint_proposals, proposals
-from headstart.search.choice import Choice, choose, names
+from headstart.search.choice import AnyCandidate, Choice, choose, names
 from headstart.search.curve import draw_curve
+from headstart.search.moving import Moved
 
 
 def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
@@ -64,11 +67,13 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
     with (
         open_workspace(options.out, name, overwrite=options.overwrite) as workspace,
         open_store(options.home or default_home(), progress) as (store, home),
+        watching(workspace, options, progress) as watch,
     ):
         with clock.step("read"):
             dataset = read(data, options, store, progress)
             considered = consider(dataset, options, home, clock, progress)
             backbones = considered.backbones
+            check_modality(options.every_strategy, dataset.modality)
             workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
         climb = Climb(dataset.items, store, store, compute, clock, workspace, progress)
         with clock.step("extract"):
@@ -91,16 +96,19 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
                 backbones = shortlist(raced, backbones, first=backbones[0])
         _climb(climb, backbones, train, options)
         with clock.step("search"):
-            choice = choose(climb.candidates, groups=sides.train.groups)
+            move = Move(climb, sides.train, train.folds, options.seed, scratch_of(dataset, home), watch)
+            move.try_all(options.moves, backbones)
+            choice = choose(_considered(climb.candidates, options), groups=sides.train.groups)
             progress.say(f"Chosen: {names([choice.winner], climb.candidates)[0]}. {choice.why}")
         with clock.step("rank"):
             ranking = rank_passes(climb, sides.train, priors=considered.priors, raced=raced)
             nearest = choice.winner.proposal.backbones[0].name
-            nearness = nearness_of(next(each for each in backbones if each.spec.name == nearest), climb.seen[nearest])
+            local = next(each for each in backbones if each.spec.name == nearest)
+            nearness = nearness_of(local, climb.seen[nearest])
         with clock.step("fit"):
-            predictor = _fit_winner(choice, climb.seen, sides.train, options.seed)
+            fitted = _fit_winner(choice, move, local, sides)
             curve = draw_curve(
-                choice.winner,
+                choice.on_features,
                 climb.seen,
                 sides.train.targets,
                 train.folds,
@@ -111,13 +119,12 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         with clock.step("evaluate"):
             pixels = (climb.seen[PIXELS.name], climb.unseen[PIXELS.name]) if control else None
             scratch = from_scratch(sides.train, train.folds, sides.test.items, pixels)
-            local = next(each for each in backbones if each.spec.name == nearest)
             network = same_network(local, sides, climb, options=options, folder=workspace.folder)
             # Of our own hold-outs all data counts: another seed would otherwise begin a new count.
             opened = dataset.fingerprint if dataset.sides is None else sides.test.fingerprint
             openings = store.count_opening(opened, workspace.target.name)
             judgement = judge(
-                *(sides.test, predictor, climb.unseen),
+                *(sides.test, fitted.predictor, climb.unseen),
                 train=sides.train,
                 scratch=scratch,
                 network=network,
@@ -135,13 +142,16 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             nearness=nearness,
             climb=climb,
             choice=choice,
-            training=accuracy(sides.train.targets, predictor.probabilities(climb.seen), groups=sides.train.groups),
+            training=fitted.training,
             curve=curve,
             judgement=judgement,
             openings=openings,
+            trainings=watch.trainings,
         )
-        run = _write(made, predictor, {local.spec.name: local for local in backbones}, workspace)
+        usable = [*backbones, *([fitted.local] if fitted.local else [])]
+        run = _write(made, fitted.predictor, {local.spec.name: local for local in usable}, workspace)
         workspace.finish()
+        move.clean()
     return run
 
 
@@ -215,9 +225,20 @@ def _climb(climb: Climb, backbones: list[Local], train: _Train, options: FitOpti
         )
 
 
-def _fit_winner(choice: Choice, seen: dict[str, Features], train: Dataset, seed: int) -> Predictor:
-    winner = choice.winner
-    return winner.strategy.fit(seen, train.targets, classes=train.classes, chosen=winner.out_of_fold, seed=seed)
+def _considered(candidates: list[AnyCandidate], options: FitOptions) -> list[AnyCandidate]:
+    """Those that the user named: a linear head may only be there because a training starts from it."""
+    named = [each for each in candidates if each.strategy.name in options.strategies]
+    return named or candidates
+
+
+def _fit_winner(choice: Choice, move: Move, local: Local, sides: Split) -> Fitted:
+    winner, train, seen = choice.winner, sides.train, move.climb.seen
+    if isinstance(winner, Moved):
+        return move.finish(winner, local, sides.test.items)
+    predictor = winner.strategy.fit(
+        seen, train.targets, classes=train.classes, chosen=winner.out_of_fold, seed=move.seed
+    )
+    return Fitted(predictor, accuracy(train.targets, predictor.probabilities(seen), groups=train.groups))
 
 
 def _write(made: Made, predictor: Predictor, backbones: dict[str, Local], workspace: Workspace) -> Run:

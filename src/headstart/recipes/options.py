@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart._checks import did_you_mean
-from headstart.adaptation.strategies import STRATEGIES, MakeStrategy
+from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MakeStrategy, MovingStrategy, Strategy
 from headstart.adaptation.strategies.settings import Value, read_settings
 from headstart.errors import OptionError
 from headstart.recipes.trackers import check_trackers
@@ -42,7 +42,7 @@ class FitOptions:
         strategies: Names to consider; empty means `linear`.
         settings: Names and values of settings of these strategies; each goes to every one that has it.
         control: What the result is compared with besides the most frequent class: `quick`, a linear model on what needs
-            no pretraining; or `network`, also the same network from scratch, which has half of the budget.
+            no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget_s: Time for the whole command, in seconds.
         seed: 0 or greater.
         out: The run folder, or the page of `rank`; None makes a new one below `runs/`.
@@ -109,14 +109,7 @@ class FitOptions:
                 f"the network {self.arch!r} belongs to weights in a backbone local:FILE, but none is named",
                 hint="Add --backbone local:weights.safetensors, or leave --arch out.",
             )
-        for name in self.strategies:
-            if name not in STRATEGIES:
-                raise OptionError(
-                    f"no strategy is called {name!r}; for images and texts there are {', '.join(STRATEGIES)}",
-                    hint=did_you_mean(name, STRATEGIES),
-                )
-        for make in self.makes:
-            make(())
+        self._check_strategies()
         if self.seed < 0:
             raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
         if not 0 < self.budget_s < math.inf:
@@ -139,16 +132,55 @@ class FitOptions:
         """The part of the budget that is not kept for a control, in seconds."""
         return self.budget_s / 2 if self.control == "network" else self.budget_s
 
+    def _check_strategies(self) -> None:
+        known_strategies = (*STRATEGIES, *MOVING)
+        for name in self.strategies:
+            if name not in known_strategies:
+                raise OptionError(
+                    f"no strategy is called {name!r}; there are {', '.join(known_strategies)}",
+                    hint=did_you_mean(name, known_strategies),
+                )
+        # Those who make them check their settings.
+        _ = self.every_strategy
+
     @property
-    def makes(self) -> tuple[MakeStrategy, ...]:
-        """The strategies to consider, with their settings.
+    def every_strategy(self) -> tuple[Strategy | MovingStrategy, ...]:
+        """One of each of the strategies to consider, which sees nothing yet.
 
         Raises:
-            OptionError: If none of them has a setting that was asked for.
+            OptionError: If a setting is outside its range, or no strategy has one that was asked for.
         """
-        wanted = {name: STRATEGIES[name] for name in self.strategies or ("linear",)}
-        settings = read_settings(dict(self.settings), wanted)
-        return tuple(partial(strategy, **settings[name]) for name, strategy in wanted.items())
+        return (*(make(()) for make in self.makes), *(move() for move in self.moves))
+
+    @property
+    def makes(self) -> tuple[MakeStrategy, ...]:
+        """The strategies on features to consider, with their settings.
+
+        Those that move weights start from a linear head, so `linear` is among these wherever they are.
+
+        Raises:
+            OptionError: If no strategy has a setting that was asked for.
+        """
+        named = [name for name in self.strategies if name in STRATEGIES]
+        moves = len(named) < len(self.strategies)
+        wanted = named if named and not moves else dict.fromkeys(["linear", *named])
+        return tuple(partial(STRATEGIES[name], **self._settings[name]) for name in wanted)
+
+    @property
+    def moves(self) -> tuple[MakeMoving, ...]:
+        """The strategies that move weights to consider, with their settings.
+
+        Raises:
+            OptionError: If no strategy has a setting that was asked for.
+        """
+        return tuple(partial(MOVING[name], **self._settings[name]) for name in self.strategies if name in MOVING)
+
+    @property
+    def _settings(self) -> dict[str, dict[str, Value | None]]:
+        """The settings of each strategy; a `linear` that only is where a training starts has those of the default."""
+        named = self.strategies or ("linear",)
+        read = read_settings(dict(self.settings), {name: (STRATEGIES | MOVING)[name] for name in named})
+        return {"linear": {}, **read}
 
     @property
     def test_share(self) -> float | None:

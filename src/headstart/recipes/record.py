@@ -29,9 +29,9 @@ from headstart.reports.record import (
     OofRecord,
     RankingRow,
     Run,
+    TrainingRecord,
 )
-from headstart.search.candidates import Candidate
-from headstart.search.choice import Choice, names
+from headstart.search.choice import AnyCandidate, Choice, names
 from headstart.selection.ranking import Ranking
 
 _LIBRARIES = ("headstart", "torch", "timm", "transformers", "scikit-learn", "numpy", "pillow")
@@ -56,6 +56,7 @@ class Made:
     curve: LearningCurve
     judgement: Judgement
     openings: int
+    trainings: tuple[TrainingRecord, ...] = ()
 
 
 def make_record(made: Made) -> Run:
@@ -95,6 +96,7 @@ def make_record(made: Made) -> Run:
         nearness=made.nearness,
         verdict=headline(judgement.evaluation, len(made.split.train.classes), control.verdict, control.better.name),
         out=made.out,
+        trainings=made.trainings,
     )
 
 
@@ -142,11 +144,11 @@ def _data(made: Made) -> DataRecord:
     )
 
 
-def _backbones(candidate: Candidate) -> str:
+def _backbones(candidate: AnyCandidate) -> str:
     return " + ".join(spec.name for spec in candidate.proposal.backbones)
 
 
-def _settings(candidate: Candidate) -> dict[str, str | float | int]:
+def _settings(candidate: AnyCandidate) -> dict[str, str | float | int]:
     return {
         "layers": candidate.proposal.layers,
         "width": candidate.proposal.width,
@@ -155,7 +157,7 @@ def _settings(candidate: Candidate) -> dict[str, str | float | int]:
     }
 
 
-def _candidate(candidate: Candidate, climb: Climb) -> CandidateRecord:
+def _candidate(candidate: AnyCandidate, climb: Climb) -> CandidateRecord:
     specs = candidate.proposal.backbones
     where = {"device": climb.compute.device, "dtype": climb.compute.precision}
     paces = [climb.speeds.speed(spec.name, **where) for spec in specs]

@@ -98,6 +98,11 @@ class Candidate:
     seconds: float
 
     @property
+    def tested(self) -> Bool[np.ndarray, " items"]:
+        """All training items: each was predicted by a model that did not see it."""
+        return np.ones(len(self.right), dtype=np.bool_)
+
+    @property
     def name(self) -> str:
         """How people call it: what it sees and how it was adapted."""
         return f"{self.proposal.name} · {self.strategy.name}"

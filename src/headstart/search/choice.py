@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.evaluation.comparison import compare_correct, is_tie
+from headstart.evaluation.records import Difference
 from headstart.search.candidates import Candidate
+from headstart.search.moving import Moved, some
+
+AnyCandidate = Candidate | Moved
+"""What can become the model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,38 +24,57 @@ class Choice:
         why: The reason in one sentence.
     """
 
-    winner: Candidate
-    ties: tuple[Candidate, ...]
+    winner: AnyCandidate
+    ties: tuple[AnyCandidate, ...]
     why: str
 
+    @property
+    def on_features(self) -> Candidate:
+        """The winner, or the head on features that it started from where its weights moved."""
+        return self.winner.start if isinstance(self.winner, Moved) else self.winner
 
-def choose(candidates: Sequence[Candidate], *, groups: Sequence[str] | None = None) -> Choice:
+
+def choose(candidates: Sequence[AnyCandidate], *, groups: Sequence[str] | None = None) -> Choice:
     """Choose by out-of-fold accuracy; ties go to the cheaper.
 
     A candidate ties with the most accurate one when the 95 % interval of their paired difference contains zero and it
     is at most 2 points behind: that few items cannot tell two apart does not make the worse one good. Among
     those of equal cost, such as several layers of one pass, the more accurate wins, then the one with the lower log
-    loss, then the narrower.
+    loss, then the narrower. Where weights moved and only some folds were tried, two are compared on what both have.
 
     Args:
         candidates: At least one, cross-validated on the same items and folds.
         groups: For each item what it belongs with; items of one group need not be independent.
     """
-    best = max(candidates, key=_merit)
-    tied = [
-        each for each in candidates if each is best or is_tie(compare_correct(best.right, each.right, groups=groups))
-    ]
+    best = candidates[0]
+    for each in candidates[1:]:
+        best = _better(best, each)
+    tied = [each for each in candidates if each is best or is_tie(_ahead(best, each, groups))]
     cheapest = min(each.proposal.cost for each in tied)
-    winner = max((each for each in tied if each.proposal.cost == cheapest), key=_merit)
+    winner, *rest = (each for each in tied if each.proposal.cost == cheapest)
+    for each in rest:
+        winner = _better(winner, each)
     others = tuple(each for each in tied if each is not winner)
-    return Choice(winner, others, _why(winner, best, others, candidates))
+    why = _why(winner, best, others, candidates, groups)
+    return Choice(winner, others, f"{why} {_gain(winner)}" if isinstance(winner, Moved) else why)
 
 
-def _merit(candidate: Candidate) -> tuple[float, float, int]:
-    return candidate.accuracy.value, -candidate.log_loss.value, -candidate.proposal.width
+def _ahead(first: AnyCandidate, second: AnyCandidate, groups: Sequence[str] | None = None) -> Difference:
+    """How much more accurate the first is, on the items that both were tested on."""
+    both = first.tested & second.tested
+    return compare_correct(first.right[both], second.right[both], groups=some(groups, both))
 
 
-def names(candidates: Sequence[Candidate], among: Sequence[Candidate]) -> tuple[str, ...]:
+def _better(first: AnyCandidate, second: AnyCandidate) -> AnyCandidate:
+    """The more accurate one; of equals the one with the lower log loss, then the narrower, then the first."""
+    both = first.tested & second.tested
+    first_merit, second_merit = (
+        (int(each.right[both].sum()), -each.log_loss.value, -each.proposal.width) for each in (first, second)
+    )
+    return second if second_merit > first_merit else first
+
+
+def names(candidates: Sequence[AnyCandidate], among: Sequence[AnyCandidate]) -> tuple[str, ...]:
     """What to call some candidates among others: the strategy is said where there are several.
 
     Args:
@@ -61,14 +85,29 @@ def names(candidates: Sequence[Candidate], among: Sequence[Candidate]) -> tuple[
     return tuple(each.name if several else each.proposal.name for each in candidates)
 
 
-def _why(winner: Candidate, best: Candidate, others: Sequence[Candidate], tried: Sequence[Candidate]) -> str:
+def _gain(winner: Moved) -> str:
+    """What moving the weights brought; where it brought nothing, what to ask for instead."""
+    gain = winner.difference
+    points = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    against = f"against the linear head that the training started from, on {gain.n:,} items that it did not see"
+    advice = "" if gain.value > 0 else " With --strategy linear as well, the better of the two is taken."
+    return f"Moving the weights brought {points} {against}.{advice}"
+
+
+def _why(
+    winner: AnyCandidate,
+    best: AnyCandidate,
+    others: Sequence[AnyCandidate],
+    tried: Sequence[AnyCandidate],
+    groups: Sequence[str] | None,
+) -> str:
     if len(tried) == 1:
         return "It is the only candidate that was tried."
     if winner is not best:
-        ahead = 100 * (best.accuracy.value - winner.accuracy.value)
-        unclear = f"which {winner.accuracy.n:,} items cannot tell from chance,"
-        merit = f"{ahead:.1f} points better out-of-fold, {unclear}" if ahead else "as good out-of-fold"
+        ahead = _ahead(best, winner, groups)
+        points = f"{100 * ahead.value:.1f} points better out-of-fold, which {ahead.n:,} items cannot tell from chance,"
         (called,) = names([best], tried)
+        merit = points if ahead.value else "as good out-of-fold"
         return f"{called} is {merit} and costs more to run; a tie goes to the cheaper."
     if not others:
         return "It is the most accurate out-of-fold, ahead of every other candidate by more than a tie."

@@ -1,0 +1,140 @@
+"""Candidates whose weights move: what they do out-of-fold, on as many folds as there was time for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from headstart.adaptation.heads.forms import LinearHead
+from headstart.adaptation.strategies.contract import MovingStrategy, OutOfFold
+from headstart.evaluation.calibration import fit_temperature, softmax
+from headstart.evaluation.comparison import compare_correct
+from headstart.evaluation.metrics import accuracy, correct, log_loss
+from headstart.evaluation.records import Difference, Estimate
+from headstart.features.extract import Features
+from headstart.search.candidates import Candidate, Proposal
+
+if TYPE_CHECKING:
+    from headstart.adaptation.tuning import Tuned
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """A backbone whose weights were moved by a strategy, with the out-of-fold result.
+
+    Attributes:
+        start: The linear head on the layer `last` that the strategy started from.
+        strategy: What moved the weights.
+        out_of_fold: Logits and temperature; the rows of items that were not tested are 0.
+        tested: For each training item whether a model that did not see it has predicted it.
+        right: For each training item whether it was tested and its prediction is right.
+        accuracy: Share of right ones among those that were tested.
+        log_loss: Of the calibrated probabilities of the same items, in nats.
+        difference: Accuracy minus that of `start`, on the same items.
+        seconds: Time of all trainings so far.
+        first: What the first training made, of the items outside its fold.
+        final_s: About how long a training on all items takes, in seconds.
+    """
+
+    start: Candidate
+    strategy: MovingStrategy
+    out_of_fold: OutOfFold
+    tested: Bool[np.ndarray, " items"]
+    right: Bool[np.ndarray, " items"]
+    accuracy: Estimate
+    log_loss: Estimate
+    difference: Difference
+    seconds: float
+    first: Tuned
+    final_s: float
+
+    @property
+    def proposal(self) -> Proposal:
+        """The backbone and the layer."""
+        return self.start.proposal
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+        return f"{self.proposal.name} · {self.strategy.name}"
+
+
+def starting_head(
+    start: Candidate,
+    features: Mapping[str, Features],
+    targets: Int[np.ndarray, " items"],
+    rows: Int[np.ndarray, " rows"],
+    *,
+    classes: tuple[str, ...],
+) -> LinearHead:
+    """The head that a training on some items starts from.
+
+    Args:
+        start: The linear candidate, with the penalty that cross-validation chose.
+        features: Of the training items, by the name of the backbone.
+        targets: The class of each.
+        rows: The items that the training sees.
+        classes: The class names.
+    """
+    seen = {part.backbone: features[part.backbone].take(rows) for part in start.proposal.parts}
+    head = start.strategy.fit(seen, targets[rows], classes=classes, chosen=start.out_of_fold).head
+    if not isinstance(head, LinearHead):
+        raise TypeError(f"a training starts from a linear head, but {start.strategy.name} made {type(head).__name__}")
+    return head
+
+
+def judge_moved(
+    start: Candidate,
+    strategy: MovingStrategy,
+    folds: Sequence[tuple[Bool[np.ndarray, " items"], Tuned]],
+    targets: Int[np.ndarray, " items"],
+    *,
+    seconds: float,
+    seed: int,
+    groups: Sequence[str] | None = None,
+) -> Moved:
+    """What trainings say about a strategy, each on the items that it did not see.
+
+    Args:
+        start: What it started from.
+        strategy: What moved the weights.
+        folds: For each training the items that were held out, and what it made.
+        targets: The class of each training item.
+        seconds: Time of all trainings.
+        seed: Of the intervals' bootstrap.
+        groups: For each item what it belongs with; items of one group need not be independent.
+    """
+    logits = np.zeros_like(folds[0][1].logits, dtype=np.float64)
+    tested = np.zeros(len(targets), dtype=np.bool_)
+    for held_out, tuned in folds:
+        logits[held_out] = tuned.logits[held_out]
+        tested |= held_out
+    temperature = fit_temperature(logits[tested], targets[tested])
+    probabilities = softmax(logits[tested], temperature)
+    own = some(groups, tested)
+    right = np.zeros(len(targets), dtype=np.bool_)
+    right[tested] = correct(targets[tested], probabilities)
+    n_seen = np.mean([np.count_nonzero(~held_out) for held_out, _ in folds])
+    training_s = np.mean([sum(epoch.seconds for epoch in tuned.history.epochs) for _, tuned in folds])
+    return Moved(
+        start=start,
+        strategy=strategy,
+        out_of_fold=OutOfFold(logits, folds[0][1].chosen, temperature),
+        tested=tested,
+        right=right,
+        accuracy=accuracy(targets[tested], probabilities, groups=own),
+        log_loss=log_loss(targets[tested], probabilities, seed=seed, groups=own),
+        difference=compare_correct(right[tested], start.right[tested], groups=own),
+        seconds=seconds,
+        first=folds[0][1],
+        final_s=float(training_s * len(targets) / n_seen),
+    )
+
+
+def some(groups: Sequence[str] | None, rows: Bool[np.ndarray, " items"]) -> tuple[str, ...] | None:
+    """The groups of some items, where there are groups."""
+    return None if groups is None else tuple(groups[row] for row in np.flatnonzero(rows).tolist())
