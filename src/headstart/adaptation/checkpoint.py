@@ -27,44 +27,106 @@ class Position:
         identity: What is trained on what and how, as hashes by name.
         epochs: Those that are done.
         rate: What all rates are multiplied by: 1, and less after the loss has diverged.
+        steps: Those that are done.
+        pieces: In how many pieces each batch is computed.
+        notes: What went wrong on the way.
     """
 
     identity: dict[str, str]
     epochs: tuple[Epoch, ...] = ()
     rate: float = 1.0
+    steps: int = 0
+    pieces: int = 1
+    notes: tuple[str, ...] = ()
 
 
-def snapshot(weights: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer) -> Tensors:
-    """A copy of what is trained and of what the optimiser remembers of it.
+def snapshot(weights: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer, averages: Tensors) -> Tensors:
+    """A copy of what is trained and of what is remembered of it, by kind and name.
 
     Args:
         weights: By name.
         optimiser: Of exactly these weights.
+        averages: Of these weights, or nothing.
     """
-    tensors = {f"weight/{name}": weight.detach().clone() for name, weight in weights.items()}
+    tensors = named(copies(weights), "weight") | named(copies(averages), "average")
     for name, weight in weights.items():
         tensors |= {f"{key}/{name}": torch.as_tensor(value).clone() for key, value in optimiser.state[weight].items()}
     return tensors
 
 
-def restore(tensors: Tensors, weights: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer) -> None:
+def restore(
+    tensors: Tensors, weights: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer, averages: Tensors
+) -> None:
     """Put back what `snapshot` copied.
 
     Args:
-        tensors: From `snapshot` or `read`.
+        tensors: From `snapshot` or `read`; the `best` weights are left alone.
         weights: By the same names.
         optimiser: Of these weights.
+        averages: Of these weights, or nothing; they are written to.
     """
     optimiser.state.clear()
+    # Steps are counted on the CPU, wherever the weights are, unless the optimiser is fused.
+    at_weights = {
+        parameter: bool(group.get("fused") or group.get("capturable"))
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
+    assign(weights, of_kind(tensors, "weight"))
+    assign(averages, of_kind(tensors, "average"))
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
-        if kind == "weight":
-            with torch.no_grad():
-                weights[name].copy_(tensor)
+        if kind in ("weight", "average", "best"):
+            continue
+        weight = weights[name]
+        if kind == "step":
+            optimiser.state[weight][kind] = tensor.to(weight.device if at_weights[weight] else "cpu", copy=True)
+        elif tensor.shape == weight.shape:
+            # In the weight's own order in memory, which a file does not keep and a fused optimiser relies on.
+            optimiser.state[weight][kind] = torch.empty_like(weight, dtype=tensor.dtype).copy_(tensor)
         else:
-            # AdamW counts its steps on the CPU, wherever the weights are.
-            device = tensor.device if kind == "step" else weights[name].device
-            optimiser.state[weights[name]][kind] = tensor.to(device, copy=True)
+            optimiser.state[weight][kind] = tensor.to(weight.device, copy=True)
+
+
+def named(tensors: Mapping[str, torch.Tensor], kind: str) -> Tensors:
+    """Tensors with names that say of what kind they are.
+
+    Args:
+        tensors: By name.
+        kind: What `of_kind` takes.
+    """
+    return {f"{kind}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def of_kind(tensors: Tensors, kind: str) -> Tensors:
+    """The tensors of one kind, by their plain names.
+
+    Args:
+        tensors: Among others those of `named`.
+        kind: Which.
+    """
+    return {name.partition("/")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}/")}
+
+
+def copies(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Copies that need no gradient.
+
+    Args:
+        tensors: By name.
+    """
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def assign(into: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    """Write values into tensors that are there.
+
+    Args:
+        into: By name.
+        values: By the same names.
+    """
+    with torch.no_grad():
+        for name, tensor in into.items():
+            tensor.copy_(values[name])
 
 
 def write(file: Path, tensors: Tensors, position: Position) -> None:
@@ -72,7 +134,7 @@ def write(file: Path, tensors: Tensors, position: Position) -> None:
 
     Args:
         file: Where.
-        tensors: From `snapshot`.
+        tensors: From `snapshot`, and what `named` calls `best`.
         position: Where the training is.
 
     Raises:
@@ -80,7 +142,8 @@ def write(file: Path, tensors: Tensors, position: Position) -> None:
     """
     new = file.with_suffix(f".{os.getpid()}")
     try:
-        save_file(tensors, new, metadata={_RECORD: to_json(position, indent=0)})
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, new, metadata={_RECORD: to_json(position, indent=0)})
         new.replace(file)
     except (OSError, SafetensorError) as error:
         raise OutputError(

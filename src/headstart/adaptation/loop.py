@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from headstart._randomness import generator
-from headstart.adaptation.checkpoint import Position, read, restore, snapshot, write
+from headstart.adaptation.checkpoint import (
+    Position,
+    Tensors,
+    assign,
+    copies,
+    named,
+    of_kind,
+    read,
+    restore,
+    snapshot,
+    write,
+)
 from headstart.adaptation.epochs import Epoch, History, Scores, scores
+from headstart.adaptation.memory import Batch, Step, backward, is_too_little, said_plainly
+from headstart.adaptation.monitor import lowest, remarks, watch
 from headstart.adaptation.schedules import Schedule
 
-Batch = tuple[np.ndarray, ...]
-"""Arrays with a row for each item."""
+__all__ = ["Batch", "Loop", "Step", "train"]
 
 _LOWER = 0.1
 
@@ -34,6 +45,11 @@ class Loop:
         clip: The longest gradient; a longer one is shortened to it.
         worst_loss: The mean loss of an epoch above which the training has diverged.
         seed: Of dropout.
+        patience: For how many epochs in a row validation loss may rise while training loss falls, before the training
+            stops and goes back to the epoch with the lowest; 0 for never.
+        ema: How much of their average the averaged weights keep in a step, in [0, 1); they are what is validated and
+            what remains at the end. 0 for no averages.
+        accumulate: In how many pieces each batch is computed, 1 or more; more of them take less memory and more time.
     """
 
     epochs: int
@@ -41,22 +57,12 @@ class Loop:
     clip: float
     worst_loss: float
     seed: int
+    patience: int = 0
+    ema: float = 0.0
+    accumulate: int = 1
 
 
-class Step(NamedTuple):
-    """What a batch gives.
-
-    Attributes:
-        loss: The mean over its items.
-        predicted: The class that each item was put into; empty where the loss needs no classes.
-        targets: The class of each.
-    """
-
-    loss: Float[torch.Tensor, ""]
-    predicted: Int[torch.Tensor, " items"]
-    targets: Int[torch.Tensor, " items"]
-
-
+@said_plainly()
 def train(
     loop: Loop,
     weights: Mapping[str, torch.nn.Parameter],
@@ -69,61 +75,118 @@ def train(
     validate: Callable[[], Scores] | None = None,
     deadline: float | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    prepare: Callable[[int], None] | None = None,
 ) -> History:
     """Train in place; killed at any time and started again, the end is the same to the last bit on the CPU.
 
     A loss that is not finite, or an epoch with a loss worse than `worst_loss`, goes back to the end of the last good
     epoch with a tenth of the rate. When that happens a second time, the training ends there.
 
+    A step for which the memory is too small is done again in 2, 4, 8, … pieces, and so are all steps after it.
+
     Args:
         loop: The settings.
-        weights: What is trained, by name.
+        weights: What is trained, by name. What asks for no gradient stays as it is.
         optimiser: Of these weights; its groups have the highest rate as `peak_lr`.
         batches: The batches of an epoch, which is counted from 0; the same at every call.
-        loss: The mean loss of a batch, and what was predicted.
+        loss: The mean loss of a batch or of a piece of one, and what was predicted. Random numbers that it takes from
+            PyTorch's own generator follow from the seed.
         identity: What is trained on what and how, as hashes by name.
         file: Where the training is kept after each epoch, and taken up from; None keeps nothing.
         validate: How good the network is on items that are held out.
         deadline: When to stop, on the clock of `time.monotonic`; at least one step is made.
         on_epoch: Told of each epoch.
+        prepare: Told before each epoch, which is counted from 0, that it begins: it may say which weights ask for a
+            gradient. Epochs that were done before the training was taken up are not told of.
 
     Raises:
         OptionError: If the file has a training of something else.
         OutputError: If the file cannot be written.
+        BackboneError: If the memory is too small for a single item.
     """
-    position = Position(identity)
-    notes: tuple[str, ...] = ()
-    if file is not None and (kept := read(file, identity)) is not None:
-        restore(kept[0], weights, optimiser)
-        position = kept[1]
-    good = snapshot(weights, optimiser)
-    while (number := len(position.epochs)) < loop.epochs:
-        epoch, is_whole = _epoch(loop, number, position.rate, weights, optimiser, batches(number), loss, deadline)
-        if not epoch.train.loss <= loop.worst_loss:
-            restore(good, weights, optimiser)
-            notes = (*notes, f"The loss diverged in epoch {number + 1} ({epoch.train.loss:.3g}).")
+    position, best = Position(identity, pieces=loop.accumulate), Tensors()
+    averages = copies(weights) if loop.ema else Tensors()
+    if file is not None and (found := read(file, identity)) is not None:
+        tensors, position = found
+        restore(tensors, weights, optimiser, averages)
+        best = of_kind(tensors, "best")
+    good, kept, ended = snapshot(weights, optimiser, averages), len(position.epochs), _ended(loop, position)
+    while not ended:
+        number = len(position.epochs)
+        if prepare is not None:
+            prepare(number)
+        todo = batches(number)
+        epoch, is_whole = _epoch(loop, position, weights, averages, optimiser, todo, loss, deadline)
+        if is_whole and validate is not None:
+            with _averaged(weights, averages):
+                epoch = replace(epoch, validation=validate())
+        position = replace(position, pieces=epoch.pieces)
+        if (bad := _diverged(epoch, loop.worst_loss)) is not None:
+            restore(good, weights, optimiser, averages)
             if position.rate < 1:
-                return History(position.epochs, f"stopped after epoch {number}: the loss diverged again", number, notes)
-            position = replace(position, rate=_LOWER)
+                ended = f"stopped after epoch {number}: the loss diverged again"
+            notes = (*position.notes, f"The loss diverged in epoch {number + 1} ({bad:.3g}).")
+            position = replace(position, rate=_LOWER, notes=notes)
             continue
+        kept = number + 1
         if not is_whole:
-            return History(position.epochs, f"stopped by the deadline in epoch {number + 1}", number + 1, notes)
-        if validate is not None:
-            epoch = replace(epoch, validation=validate())
-        position = replace(position, epochs=(*position.epochs, epoch))
-        good = snapshot(weights, optimiser)
+            ended = f"stopped by the deadline in epoch {number + 1}"
+            continue
+        position = replace(position, epochs=(*position.epochs, epoch), steps=position.steps + len(todo))
+        if loop.patience and lowest(position.epochs) == kept:
+            best = copies(averages or weights)
+        good = snapshot(weights, optimiser, averages)
         if file is not None:
-            write(file, good, position)
+            write(file, good | named(best, "best"), position)
         if on_epoch is not None:
             on_epoch(epoch)
-    return History(position.epochs, f"all {loop.epochs} epochs", loop.epochs, notes)
+        ended = _ended(loop, position)
+    is_stopped = watch(position.epochs, loop.patience) is not None
+    assign(weights, best if is_stopped else averages or weights)
+    kept = lowest(position.epochs) if is_stopped else kept
+    return History(position.epochs, ended, kept, _notes(loop, position, is_stopped=is_stopped))
+
+
+def _ended(loop: Loop, position: Position) -> str:
+    """Why the training is over, or an empty string."""
+    is_done = len(position.epochs) >= loop.epochs
+    return watch(position.epochs, loop.patience) or (f"all {loop.epochs} epochs" if is_done else "")
+
+
+def _diverged(epoch: Epoch, worst_loss: float) -> float | None:
+    """The loss that is not finite or too high, or None."""
+    if not epoch.train.loss <= worst_loss:
+        return epoch.train.loss
+    if epoch.validation is not None and not math.isfinite(epoch.validation.loss):
+        return epoch.validation.loss
+    return None
+
+
+def _notes(loop: Loop, position: Position, *, is_stopped: bool) -> tuple[str, ...]:
+    """What went wrong, and what is remarkable but is not the reason why the training ended."""
+    notes, epochs = position.notes, position.epochs
+    if position.pieces > loop.accumulate:
+        first = next((each.number for each in epochs if each.pieces > loop.accumulate), len(epochs) + 1)
+        notes += (f"Too little memory: from epoch {first} on batches were computed in up to {position.pieces} pieces.",)
+    return notes if is_stopped else notes + remarks(epochs)
+
+
+@contextlib.contextmanager
+def _averaged(weights: Mapping[str, torch.Tensor], averages: Tensors) -> Iterator[None]:
+    """The averages, where there are any, in the place of the weights."""
+    raw = copies(weights) if averages else Tensors()
+    assign(weights if averages else {}, averages)
+    try:
+        yield
+    finally:
+        assign(weights if averages else {}, raw)
 
 
 def _epoch(
     loop: Loop,
-    number: int,
-    rate: float,
+    position: Position,
     weights: Mapping[str, torch.nn.Parameter],
+    averages: Tensors,
     optimiser: torch.optim.Optimizer,
     batches: Sequence[Batch],
     loss: Callable[[Batch], Step],
@@ -132,21 +195,34 @@ def _epoch(
     """One epoch, up to the deadline or the first loss that is not finite; and whether all of it was done."""
     start, losses, norms, is_whole = time.monotonic(), [], [], True
     answers: list[tuple[torch.Tensor, torch.Tensor]] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(generator(loop.seed, "dropout", number).integers(2**63)))
+    number, pieces = len(position.epochs), position.pieces
+    parameters, averaged = list(weights.values()), list(averages.values())
+    with torch.random.fork_rng(sorted({each.get_device() for each in parameters if each.is_cuda})):
+        _seed(loop, number)
         for step, batch in enumerate(batches):
             share = loop.schedule((number + step / len(batches)) / loop.epochs)
             for group in optimiser.param_groups:
-                group["lr"] = rate * share * group["peak_lr"]
-            value, *answer = loss(batch)
-            answers.append((answer[0], answer[1]))
-            losses.append(float(value.detach()))
+                group["lr"] = position.rate * share * group["peak_lr"]
+            while True:
+                optimiser.zero_grad()
+                try:
+                    done = backward(loss, batch, pieces)
+                    break
+                except (RuntimeError, MemoryError) as error:
+                    if pieces >= len(batch[0]) or not is_too_little(error):
+                        raise
+                pieces *= 2
+                _seed(loop, number, step, pieces)  # wherever the memory ran out
+            norm = torch.nn.utils.clip_grad_norm_(parameters, loop.clip)
+            answers.append((done.predicted, done.targets))
+            value, length = torch.stack((done.loss, norm)).tolist()  # in one go: each waits for the device
+            losses.append(value if math.isfinite(length) else math.nan)
             if not math.isfinite(losses[-1]):
                 break
-            optimiser.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
-            norms.append(float(torch.nn.utils.clip_grad_norm_(list(weights.values()), loop.clip)))
+            norms.append(length)
             optimiser.step()
+            if averaged:
+                _average(averaged, parameters, loop.ema, position.steps + step)
             if deadline is not None and time.monotonic() >= deadline:
                 is_whole = step + 1 == len(batches)
                 break
@@ -155,4 +231,17 @@ def _epoch(
     seconds, rates = time.monotonic() - start, [group["lr"] for group in optimiser.param_groups]
     predicted, targets = (torch.cat(each).cpu().numpy() for each in zip(*answers, strict=True))
     trained = scores(mean, predicted, targets)
-    return Epoch(number + 1, trained, None, max(rates), min(rates), mean_norm, seconds), is_whole
+    return Epoch(number + 1, trained, None, max(rates), min(rates), mean_norm, seconds, pieces), is_whole
+
+
+def _seed(loop: Loop, *at: int) -> None:
+    torch.manual_seed(int(generator(loop.seed, "dropout", *at).integers(2**63)))
+
+
+def _average(averages: list[torch.Tensor], weights: list[torch.nn.Parameter], ema: float, steps: int) -> None:
+    """Move averages towards weights: the first steps count more, as the start is not yet worth keeping.
+
+    In step t, counted from 0, an average keeps min(ema, (1 + t) / (10 + t)) of itself, as TensorFlow has it.
+    """
+    keeps = min(ema, (1 + steps) / (10 + steps))
+    get_ema_multi_avg_fn(keeps)(averages, weights, steps)  # type: ignore[no-untyped-call]

@@ -4,68 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.unit.adaptation.problem import EPOCHS, EVERYTHING, LOOP, STEPS, Killed, Problem, numbers
 from torch import nn
 
+from headstart._records import from_json, to_json
 from headstart.adaptation import checkpoint
 from headstart.adaptation.epochs import Epoch, History, Scores, scores
-from headstart.adaptation.loop import Batch, Loop, Step, train
 from headstart.adaptation.schedules import cosine
-from headstart.errors import OptionError, OutputError
-
-EPOCHS, STEPS = 4, 6
-LOOP = Loop(EPOCHS, cosine, clip=1.0, worst_loss=100.0, seed=0)
-
-
-class Killed(BaseException):
-    """As if the process ended here."""
-
-
-@dataclass
-class Problem:
-    """A small network with dropout on fixed numbers; every loss may be spoilt, and every step counted."""
-
-    lr: float = 0.05
-    spoil: Callable[[int, torch.Tensor], torch.Tensor] = lambda step, loss: loss
-    n_losses: int = 0
-
-    def __post_init__(self) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            self.network = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.3), nn.Tanh(), nn.Linear(8, 3))
-            self.x, self.y = torch.randn(STEPS * 4, 5), torch.randint(3, (STEPS * 4,))
-        self.weights = dict(self.network.named_parameters())
-        groups = [{"params": list(self.weights.values()), "lr": self.lr, "peak_lr": self.lr}]
-        self.optimiser = torch.optim.AdamW(groups, fused=True)
-
-    def batches(self, epoch: int) -> Sequence[Batch]:
-        order = np.random.default_rng(epoch).permutation(len(self.x))
-        return [(rows,) for rows in np.split(order, STEPS)]
-
-    def loss(self, batch: Batch) -> Step:
-        self.n_losses += 1
-        (rows,) = batch
-        logits = self.network(self.x[rows])
-        value = nn.functional.cross_entropy(logits, self.y[rows])
-        return Step(self.spoil(self.n_losses, value), logits.detach().argmax(dim=1), self.y[rows])
-
-    def train(self, loop: Loop = LOOP, **options: Any) -> History:
-        identity = options.pop("identity", {"items": "a"})
-        return train(loop, self.weights, self.optimiser, self.batches, self.loss, identity=identity, **options)
-
-    def bits(self) -> bytes:
-        return b"".join(weight.detach().numpy().tobytes() for weight in self.weights.values())
-
-
-def numbers(history: History) -> list[Epoch]:
-    return [replace(epoch, seconds=0) for epoch in history.epochs]
+from headstart.errors import BackboneError, OptionError, OutputError
 
 
 def test_it_does_what_a_bare_loop_does() -> None:
@@ -77,7 +30,8 @@ def test_it_does_what_a_bare_loop_does() -> None:
     for epoch in range(EPOCHS):
         losses, steps = [], []
         for rows in bare.batches(epoch):
-            bare.optimiser.param_groups[0]["lr"] = 0.05 * cosine(step / (EPOCHS * STEPS))
+            for group in bare.optimiser.param_groups:
+                group["lr"] = 0.05 * cosine(step / (EPOCHS * STEPS))
             steps.append(bare.loss(rows))
             loss = steps[-1].loss
             bare.optimiser.zero_grad()
@@ -106,20 +60,22 @@ def test_killed_anywhere_and_started_again_it_ends_the_same_to_the_last_bit(
 ) -> None:
     """Twenty kills in a step, ten while a checkpoint is written: before, in the middle of, and after its file."""
     whole = Problem()
-    expected = whole.train()
+    expected = whole.train_with_everything()
+    n_epochs = len(expected.epochs)
+    assert 0 < expected.kept < n_epochs < EVERYTHING.epochs
     file, choice = tmp_path / "state.training", random.Random(point)
     killed = Problem()
     if point < 20:
-        at = choice.randrange(1, EPOCHS * STEPS + 1)
+        at = choice.randrange(1, n_epochs * STEPS + 1)
 
-        def die(step: int, loss: torch.Tensor) -> torch.Tensor:
-            if step == at:
+        def die(call: int, loss: torch.Tensor, n_items: int) -> torch.Tensor:
+            if call == at:
                 raise Killed
             return loss
 
         killed.spoil = die
     else:
-        save, epoch = checkpoint.save_file, choice.randrange(EPOCHS)
+        save, epoch = checkpoint.save_file, choice.randrange(n_epochs)
         written: list[Path] = []
 
         def torn(tensors: Any, target: Path, metadata: Any) -> None:
@@ -134,17 +90,35 @@ def test_killed_anywhere_and_started_again_it_ends_the_same_to_the_last_bit(
 
         monkeypatch.setattr(checkpoint, "save_file", torn)
     with pytest.raises(Killed):
-        killed.train(file=file)
+        killed.train_with_everything(file)
     monkeypatch.undo()
     again = Problem()
-    history = again.train(file=file)
+    history = again.train_with_everything(file)
     assert again.bits() == whole.bits()
     assert numbers(history) == numbers(expected)
-    assert again.n_losses <= EPOCHS * STEPS
+    assert (history.ended, history.kept, history.notes) == (expected.ended, expected.kept, expected.notes)
+    assert again.n_losses <= n_epochs * STEPS
+
+
+def test_killed_after_the_epoch_that_stopped_it_no_further_step_is_made(tmp_path: Path) -> None:
+    whole, killed, again = Problem(), Problem(), Problem()
+    expected = whole.train_with_everything()
+    file = tmp_path / "state.training"
+
+    def die(epoch: Epoch) -> None:
+        if epoch.number == len(expected.epochs):
+            raise Killed
+
+    with pytest.raises(Killed):
+        killed.train_with_everything(file, on_epoch=die)
+    history = again.train_with_everything(file)
+    assert again.n_losses == 0
+    assert again.bits() == whole.bits()
+    assert (history.ended, history.kept) == (expected.ended, expected.kept)
 
 
 def test_a_loss_that_is_not_finite_goes_back_once_with_a_lower_rate() -> None:
-    spoilt = Problem(spoil=lambda step, loss: loss * float("nan") if step == STEPS + 3 else loss)
+    spoilt = Problem(spoil=lambda call, loss, _: loss * float("nan") if call == STEPS + 3 else loss)
     history = spoilt.train()
     assert len(history.epochs) == EPOCHS
     assert history.notes == ("The loss diverged in epoch 2 (nan).",)
@@ -157,7 +131,7 @@ def test_a_loss_that_is_not_finite_goes_back_once_with_a_lower_rate() -> None:
 
 def test_the_second_time_it_stops_with_the_last_good_weights() -> None:
     one_epoch = Problem()
-    stopped = Problem(spoil=lambda step, loss: loss * float("inf") if step > STEPS + 2 else loss)
+    stopped = Problem(spoil=lambda call, loss, _: loss * float("inf") if call > STEPS + 2 else loss)
     history = stopped.train()
     assert history.ended == "stopped after epoch 1: the loss diverged again"
     assert len(history.notes) == 2
@@ -222,3 +196,254 @@ def test_a_full_disk_leaves_the_last_good_state(tmp_path: Path, monkeypatch: pyt
     whole.train()
     assert again.n_losses == 2 * STEPS
     assert again.bits() == whole.bits()
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
+    """In the last step of all there is no further loss that would tell."""
+    root = torch.zeros(1, requires_grad=True)  # the slope of a root at 0 is infinite, and times 0 it is no number
+
+    def steep(call: int, loss: torch.Tensor, n_items: int) -> torch.Tensor:
+        return loss + 0 * (loss * root).sqrt().sum() if call == EPOCHS * STEPS else loss
+
+    spoilt = Problem(spoil=steep)
+    history = spoilt.train()
+    assert history.notes[0] == "The loss diverged in epoch 4 (nan)."
+    assert len(history.epochs) == EPOCHS
+    assert all(torch.isfinite(weight).all() for weight in spoilt.weights.values())
+
+
+def test_a_validation_loss_that_is_not_finite_counts_as_diverged(tmp_path: Path) -> None:
+    losses = iter([0.5, float("inf"), 0.4, 0.3, 0.2])
+    history = Problem().train(validate=lambda: Scores(next(losses)), file=tmp_path / "state.training")
+    assert history.notes == ("The loss diverged in epoch 2 (inf).",)
+    assert [each.validation for each in history.epochs] == [Scores(0.5), Scores(0.4), Scores(0.3), Scores(0.2)]
+
+
+def test_a_note_of_before_the_kill_is_still_there(tmp_path: Path) -> None:
+    def die(epoch: Epoch) -> None:
+        if epoch.number == 3:
+            raise Killed
+
+    spoilt = Problem(spoil=lambda call, loss, _: loss * float("nan") if call == STEPS + 3 else loss)
+    with pytest.raises(Killed):
+        spoilt.train(file=tmp_path / "state.training", on_epoch=die)
+    history = Problem().train(file=tmp_path / "state.training")
+    assert history.notes == ("The loss diverged in epoch 2 (nan).",)
+
+
+@pytest.mark.parametrize("ema", [0.15, 0.9])
+def test_averages_are_those_of_a_plain_loop(ema: float) -> None:
+    """What is validated and what remains; the weights that are trained on do not notice."""
+    seen: list[dict[str, np.ndarray]] = []
+    ours, raw = Problem(), Problem()
+
+    def look() -> Scores:
+        seen.append({name: each.detach().numpy().copy() for name, each in ours.weights.items()})
+        return Scores(0.0)
+
+    averaged = ours.train(replace(LOOP, ema=ema), validate=look)
+    means = {name: each.detach().double().numpy().copy() for name, each in raw.weights.items()}
+    at_ends, step = [], raw.optimiser.step
+
+    def step_and_average() -> None:
+        step()
+        t = raw.n_losses - 1
+        keeps = min(ema, (1 + t) / (10 + t))
+        for name, each in raw.weights.items():
+            means[name] = keeps * means[name] + (1 - keeps) * each.detach().double().numpy()
+
+    raw.optimiser.step = step_and_average  # type: ignore[method-assign, assignment]
+    plain = raw.train(on_epoch=lambda _: at_ends.append({name: each.copy() for name, each in means.items()}))
+    assert [each.train for each in averaged.epochs] == [each.train for each in plain.epochs]
+    for mine, bare in zip(seen, at_ends, strict=True):
+        for name in means:
+            np.testing.assert_allclose(mine[name], bare[name], rtol=0, atol=1e-6)
+    for name, each in ours.weights.items():
+        np.testing.assert_array_equal(each.detach().numpy(), seen[-1][name])
+        assert not np.array_equal(seen[-1][name], raw.weights[name].detach().numpy())
+
+
+def test_what_asks_for_no_gradient_keeps_its_bits() -> None:
+    told: list[int] = []
+    problem = Problem()
+    frozen = problem.weights["0.weight"].detach().clone()
+    moved_in: list[int] = []
+
+    def prepare(epoch: int) -> None:
+        told.append(epoch)
+        assert problem.n_losses == epoch * STEPS
+        problem.network[0].requires_grad_(epoch >= 2)
+
+    def look(epoch: Epoch) -> None:
+        lower = problem.weights["0.weight"]
+        if not torch.equal(lower, frozen):
+            moved_in.append(epoch.number)
+        assert bool(problem.optimiser.state.get(lower)) is (epoch.number > 2)
+
+    problem.train(replace(LOOP, ema=0.5), prepare=prepare, on_epoch=look)
+    assert told == [0, 1, 2, 3]
+    assert moved_in == [3, 4]
+
+
+def test_after_a_kill_only_the_epochs_that_are_left_are_prepared(tmp_path: Path) -> None:
+    def die(epoch: Epoch) -> None:
+        if epoch.number == 3:
+            raise Killed
+
+    told: list[int] = []
+    with pytest.raises(Killed):
+        Problem().train(file=tmp_path / "state.training", on_epoch=die)
+    Problem().train(file=tmp_path / "state.training", prepare=told.append)
+    assert told == [3]
+
+
+@pytest.mark.parametrize(
+    ("validation", "patience", "n_epochs", "kept"),
+    [
+        ([0.9, 0.8, 0.85, 0.95], 2, 4, 2),
+        ([0.9, 0.8, 0.85, 0.84], 2, 4, 4),  # no two in a row: the last weights stay, not the best
+        ([0.9, 0.95, 0.85, 0.95], 1, 2, 1),
+        ([0.8, 0.9, 0.85, 0.95], 3, 4, 4),
+        ([0.5, 0.6, 0.7, 0.8], 3, 4, 1),
+        ([0.5, 0.6, 0.7, 0.8], 0, 4, 4),
+    ],
+)
+def test_it_stops_and_goes_back_as_a_table_made_by_hand_says(
+    validation: list[float], patience: int, n_epochs: int, kept: int
+) -> None:
+    losses, at_ends, problem = iter(validation), [], Problem()
+    history = problem.train(
+        replace(LOOP, patience=patience),
+        validate=lambda: Scores(next(losses)),
+        on_epoch=lambda _: at_ends.append(problem.bits()),
+    )
+    assert len(history.epochs) == n_epochs
+    assert history.kept == kept
+    assert problem.bits() == at_ends[kept - 1]
+
+
+def test_with_no_patience_what_was_seen_is_a_note() -> None:
+    losses = iter([0.5, 0.6, 0.7, 0.8])
+    history = Problem().train(validate=lambda: Scores(next(losses)))
+    assert history.ended == "all 4 epochs"
+    assert history.notes == (
+        "Validation loss has risen for 3 epochs while training loss fell; it was lowest in epoch 1.",
+    )
+    assert from_json(to_json(history), History) == history
+
+
+class Small:
+    """A memory that holds so many items, and how many were asked of it."""
+
+    def __init__(self, n_items: int) -> None:
+        self._holds, self.asked = n_items, list[int]()
+
+    def __call__(self, call: int, loss: torch.Tensor, n_items: int) -> torch.Tensor:
+        self.asked.append(n_items)
+        if n_items > self._holds:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return loss
+
+
+@pytest.mark.parametrize("holds", [1, 2])
+def test_too_little_memory_for_a_batch_gives_what_the_whole_batch_gives(holds: int) -> None:
+    whole, pieces = Problem(), Problem(spoil=(small := Small(holds)))
+    whole.network.eval()
+    pieces.network.eval()
+    expected, history = whole.train(), pieces.train()
+    for name, weight in whole.weights.items():
+        torch.testing.assert_close(pieces.weights[name], weight, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(history.epochs, expected.epochs, strict=True):
+        assert ours.train.loss == pytest.approx(theirs.train.loss, abs=1e-5)
+        assert ours.train.accuracy == theirs.train.accuracy
+        assert (ours.pieces, theirs.pieces) == (4 // holds, 1)
+    assert history.notes == (f"Too little memory: from epoch 1 on batches were computed in up to {4 // holds} pieces.",)
+    assert [n for n in small.asked if n > holds] == [4, 2][: 3 - holds]  # tried once, and never again
+
+
+def test_pieces_that_were_asked_for_count_by_their_items() -> None:
+    """Four items in three pieces: two and one and one."""
+    whole, pieces = Problem(), Problem(spoil=(memory := Small(4)))
+    whole.network.eval()
+    pieces.network.eval()
+    whole.train()
+    history = pieces.train(replace(LOOP, accumulate=3))
+    for name, weight in whole.weights.items():
+        torch.testing.assert_close(pieces.weights[name], weight, rtol=1e-4, atol=1e-5)
+    assert memory.asked == [2, 1, 1] * EPOCHS * STEPS
+    assert history.notes == ()
+
+
+def test_too_little_memory_for_one_item_is_said() -> None:
+    with pytest.raises(BackboneError, match="too small to train the backbone, even with one item at a time") as caught:
+        Problem(spoil=Small(0)).train()
+    assert "Train fewer stages" in caught.value.hint
+
+
+def test_other_errors_are_not_taken_for_too_little_memory() -> None:
+    def wrong(call: int, loss: torch.Tensor, n_items: int) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        Problem(spoil=wrong).train()
+
+
+@pytest.mark.parametrize("at", [2, STEPS + 1, 2 * STEPS + 5])
+def test_killed_with_too_little_memory_it_ends_the_same(at: int, tmp_path: Path) -> None:
+    """Memory gets too small in the second epoch, wherever in a step that is; dropout is on."""
+
+    def small(kill: int, burn: int) -> Problem:
+        problem = Problem()
+
+        def spoil(call: int, loss: torch.Tensor, n_items: int) -> torch.Tensor:
+            if call == kill:
+                raise Killed
+            if problem.optimiser.param_groups[0]["lr"] != 0.05 and n_items > 2 and state["epoch"] > 0:
+                torch.rand(burn)  # random numbers that were taken before the memory ran out
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            return loss
+
+        state = {"epoch": 0}
+        problem.spoil = spoil
+        problem.unfreeze = lambda epoch: state.update(epoch=epoch)  # type: ignore[method-assign]
+        return problem
+
+    whole, killed, again = small(0, 3), small(at, 5), small(0, 7)
+    expected = whole.train(prepare=whole.unfreeze)
+    with pytest.raises(Killed):
+        killed.train(file=tmp_path / "state.training", prepare=killed.unfreeze)
+    history = again.train(file=tmp_path / "state.training", prepare=again.unfreeze)
+    assert again.bits() == whole.bits()
+    assert numbers(history) == numbers(expected)
+    assert [each.pieces for each in history.epochs] == [1, 2, 2, 2]
+    assert history.notes == ("Too little memory: from epoch 2 on batches were computed in up to 2 pieces.",)
+
+
+def test_weights_in_another_order_in_memory_are_taken_up_as_they_were(tmp_path: Path) -> None:
+    """Pictures are fastest with the channels last; a file has them first, and a fused optimiser does not look."""
+
+    def made() -> Problem:
+        problem = Problem()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2)
+            problem.network = nn.Sequential(nn.Conv2d(3, 5, 2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(20, 3))
+            problem.x = torch.randn(STEPS * 4, 3, 3, 3)
+        problem.network.to(memory_format=torch.channels_last)
+        problem.weights = dict(problem.network.named_parameters())
+        groups = [{"params": list(problem.weights.values()), "lr": 0.05, "peak_lr": 0.05}]
+        problem.optimiser = torch.optim.AdamW(groups, fused=True)
+        return problem
+
+    def die(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise Killed
+
+    whole, killed, again = made(), made(), made()
+    assert not whole.weights["0.weight"].is_contiguous()
+    loop = replace(LOOP, ema=0.9)
+    whole.train(loop)
+    with pytest.raises(Killed):
+        killed.train(loop, file=tmp_path / "state.training", on_epoch=die)
+    again.train(loop, file=tmp_path / "state.training")
+    assert again.n_losses == 2 * STEPS
+    assert all(torch.equal(again.weights[name], whole.weights[name]) for name in whole.weights)
