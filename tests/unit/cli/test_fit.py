@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +56,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
         "--strategy": "linear",
         "--set": "l2=0.1",
         "--budget": "1.5m",
+        "--control": "network",
         "--seed": "3",
         "--out": "runs/x",
         "--device": "cpu",
@@ -69,6 +71,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
     assert (asked.task, asked.modality, asked.seed, asked.budget_s) == ("classification", "image", 3, 90.0)
     assert (asked.backbones, asked.strategies) == (("efficientnet_lite0", "timm/resnet18"), ("linear",))
     assert asked.settings == (("l2", "0.1"),)
+    assert asked.control == "network"
     assert (asked.out, asked.overwrite, asked.device, asked.precision) == ("runs/x", True, "cpu", "float32")
 
 
@@ -104,6 +107,29 @@ def test_a_wrong_strategy_or_setting_is_the_users_mistake(
     assert result.code == 2
     assert message in unwrapped(result.err)
     assert hint in unwrapped(result.err)
+    assert recipe.options is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tensorboard"),
+    [((), False), (("--tensorboard",), True), (("--tensorboard-out", "logs"), "logs")],
+)
+def test_trainings_can_be_watched_in_tensorboard(
+    cli: Cli, recipe: Recipe, arguments: tuple[str, ...], tensorboard: str | bool
+) -> None:
+    assert cli("fit", "photos", *arguments).code == 0
+    assert (recipe.options.tensorboard, recipe.options.mlflow) == (tensorboard, False)
+
+
+@pytest.mark.parametrize(("option", "package"), [("--tensorboard", "tensorboard"), ("--mlflow", "mlflow")])
+def test_an_extra_that_is_not_installed_is_the_users_mistake(
+    cli: Cli, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, option: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    result = cli("fit", "photos", option)
+    assert result.code == 2
+    assert f"needs the package {package!r}, which is not installed" in unwrapped(result.err)
+    assert f"Run: pip install 'headstart[{package}]'" in unwrapped(result.err)
     assert recipe.options is None
 
 

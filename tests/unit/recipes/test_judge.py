@@ -13,6 +13,7 @@ from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.data.dataset import Dataset, Items
 from headstart.data.split import SealedTest
 from headstart.features.extract import Features
+from headstart.recipes.control import Untrained
 from headstart.recipes.judge import from_scratch, judge, preview
 
 N = 60
@@ -60,6 +61,57 @@ def test_the_verdict_is_against_the_better_control() -> None:
     assert found.control.difference == found.control.from_scratch.difference
     assert found.control.difference.value == -1.0
     assert "word counts" in found.control.sentence
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(0.2, "helps"), (1.0, "hurts")])
+def test_the_same_network_from_scratch_counts_when_it_is_the_best_control(right: float, verdict: str) -> None:
+    said = np.where(np.arange(N) < right * N, TARGETS, (TARGETS + 1) % 3)
+    network = Untrained("the same network from scratch", np.eye(3)[said])
+    model = np.where(np.arange(N) < N // 2, TARGETS, (TARGETS + 1) % 3)
+    found = judge(
+        *(SealedTest(_dataset()), PREDICTOR, _says(model)),
+        train=_dataset(),
+        scratch=np.eye(3)[(TARGETS + 1) % 3],
+        network=network,
+        seed=0,
+    ).control
+    assert found.network is not None
+    assert found.network.name == network.name
+    assert found.network.accuracy.value == pytest.approx(right)
+    assert found.network.difference.value == pytest.approx(0.5 - right)
+    assert found.network.difference.low < 0.5 - right < found.network.difference.high
+    assert [each.name for each in found.models][2:] == [network.name]
+    if verdict == "hurts":
+        assert (found.verdict, found.difference) == ("hurts", found.network.difference)
+        assert network.name in found.sentence
+    else:
+        assert found.better == found.majority
+        assert found.difference == found.majority.difference
+
+
+def test_a_class_that_no_training_item_has_is_an_error_of_the_network_too() -> None:
+    two = Dataset(_dataset().items, TARGETS % 2, ("x", "y"))
+    network = Untrained("the same network from scratch", np.eye(2)[TARGETS % 2])
+    found = judge(
+        *(SealedTest(_dataset()), PREDICTOR, _says(TARGETS)),
+        train=two,
+        scratch=np.full((N, 2), 0.5),
+        network=network,
+        seed=0,
+    ).control
+    assert found.network is not None
+    assert found.network.accuracy.value == pytest.approx(2 / 3)
+
+
+def test_why_there_is_no_network_from_scratch_is_part_of_the_sentence() -> None:
+    asked = Untrained("the same network", note="The control the same network was not trained: the time is up.")
+    scratch = np.full((N, 3), 1 / 3)
+    found = judge(
+        *(SealedTest(_dataset()), PREDICTOR, _says(TARGETS)), train=_dataset(), scratch=scratch, network=asked, seed=0
+    ).control
+    assert found.network is None
+    assert found.models == (found.majority, found.from_scratch)
+    assert found.sentence.endswith(f". {asked.note}")
 
 
 def test_mistakes_are_named_with_what_was_said_and_what_is_true() -> None:

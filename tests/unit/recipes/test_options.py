@@ -49,6 +49,11 @@ from headstart.recipes.options import FitOptions
             "the setting scaling of linear must be soften or standardise, but got 'harden'",
             "Left out, it is soften.",
         ),
+        (
+            {"control": "netwrok"},
+            "the control must be quick or network, but got 'netwrok'",
+            "Did you mean 'network'?",
+        ),
         ({"seed": -1}, "the seed must be 0 or greater, but got -1", "Use --seed 0."),
         ({"test": 1.0}, "the test share must be above 0 and below 1, but got 1.0", "0.2 holds out one in five."),
         ({"test": "0"}, "the test share must be above 0 and below 1, but got '0'", "0.2 holds out one in five."),
@@ -74,6 +79,11 @@ def test_what_is_outside_its_rule_is_refused(asked: dict[str, Any], message: str
 def test_a_test_is_a_share_or_a_source(test: Any, share: float | None, source: str | None) -> None:
     options = FitOptions(test=test)
     assert (options.test_share, options.test_source) == (share, source)
+
+
+@pytest.mark.parametrize(("control", "share"), [("quick", 1.0), ("network", 0.5)])
+def test_a_control_that_is_trained_takes_half_of_the_budget(control: str, share: float) -> None:
+    assert FitOptions(budget_s=60.0, control=control).adaptation_s == 60.0 * share
 
 
 def test_a_network_without_weights_is_refused() -> None:
