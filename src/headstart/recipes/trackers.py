@@ -76,19 +76,24 @@ def check_trackers(*, tensorboard: str | bool, mlflow: bool) -> None:
 
 
 def open_trackers(*, tensorboard: str | bool, mlflow: bool, folder: Path, name: str) -> tuple[Tracker, ...]:
-    """Those that were asked for. Nothing is written or sent until a training begins.
+    """Those that were asked for. Nothing is written until a training begins.
 
     Args:
         tensorboard: Whether to write for TensorBoard, or the folder for it.
         mlflow: Whether to send to MLflow.
         folder: Of the run.
         name: Of the run.
+
+    Raises:
+        OutputError: If MLflow's server does not answer.
     """
     asked: list[Tracker] = []
     if tensorboard:
         own = isinstance(tensorboard, str)
         asked.append(TensorBoard(_free(Path(str(tensorboard)).expanduser(), name) if own else folder / "tensorboard"))
     if mlflow:
+        with _reached() as library:
+            library.search_experiments(max_results=1)
         asked.append(MLflow(name))
     return tuple(asked)
 
@@ -152,17 +157,29 @@ class MLflow:
         with _reached() as library:
             tags = {"headstart.run": self._of}
             self._run = library.start_run(run_name=f"{self._of} {training}", nested=True, tags=tags).info.run_id
-            library.log_params(dict(facts))
+            with _ended_after_failure(library):
+                library.log_params(dict(facts))
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         """Send metrics."""
-        with _reached() as library:
+        with _reached() as library, _ended_after_failure(library):
             library.log_metrics(dict(values), step=number, run_id=self._run)
 
     def end(self, *, finished: bool) -> None:
         """End the run."""
         with _reached() as library:
             library.end_run("FINISHED" if finished else "FAILED")
+
+
+@contextlib.contextmanager
+def _ended_after_failure(library: ModuleType) -> Iterator[None]:
+    """End the run of a server that fails: left open, the process would wait for the server when it ends."""
+    try:
+        yield
+    except library.MlflowException:
+        with contextlib.suppress(library.MlflowException):
+            library.end_run("FAILED")
+        raise
 
 
 @contextlib.contextmanager
@@ -173,7 +190,7 @@ def _reached() -> Iterator[ModuleType]:
     os.environ.update({name: _MLFLOW_DEFAULTS[name] for name in unset})
     try:
         yield library
-    except library.MlflowException as error:
+    except (library.MlflowException, ImportError, OSError) as error:
         first = (str(error).splitlines() or [""])[0][:200]
         raise OutputError(
             f"MLflow at {library.get_tracking_uri()} cannot be used: {first}",

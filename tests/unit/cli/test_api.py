@@ -52,6 +52,14 @@ def test_the_call_that_repeats_the_run_is_written_down(asked: dict[str, Any]) ->
     assert asked["options"].command == "headstart.fit('photos', strategies=('linear',), budget=20.0, seed=1)"
 
 
+def test_where_trainings_are_watched_is_passed_on_and_written_down(asked: dict[str, Any]) -> None:
+    headstart.fit("photos", tensorboard=Path("logs"))
+    assert asked["options"].tensorboard == "logs"
+    assert asked["options"].command == "headstart.fit('photos', tensorboard='logs')"
+    headstart.fit("photos", tensorboard=True)
+    assert asked["options"].command == "headstart.fit('photos', tensorboard=True)"
+
+
 def test_settings_are_written_down_as_they_are_given(asked: dict[str, Any]) -> None:
     headstart.fit("photos", strategies="knn", settings={"k": 5})
     assert asked["options"].command == "headstart.fit('photos', strategies=('knn',), settings={'k': 5})"
