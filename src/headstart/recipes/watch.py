@@ -25,12 +25,14 @@ class _Now:
 
     Attributes:
         record: What is known of it, with the epochs so far.
+        title: What people are told that it is.
         name: What trackers call it.
         task: Where it is shown.
         display: Ends the task.
     """
 
     record: TrainingRecord
+    title: str
     name: str
     task: Task
     display: ExitStack
@@ -77,10 +79,11 @@ class Watch:
         self._close(finished=False)
         where = "all items" if fold is None else f"fold {fold + 1} held out"
         display = ExitStack()
-        task = display.enter_context(self._progress.task(f"Training {strategy} on {backbone}, {where}", n_epochs))
+        title = f"{strategy} on {backbone}, {where}"
+        task = display.enter_context(self._progress.task(f"Training {title}", n_epochs))
         number, side = len(self.trainings) + 1, "all" if fold is None else f"fold {fold + 1}"
         record = TrainingRecord(strategy, backbone, fold, n_train, n_held_out, (), "", 0, (), 0.0)
-        self._now = _Now(record, f"{number:02d} {strategy} {backbone} {side}", task, display)
+        self._now = _Now(record, title, f"{number:02d} {strategy} {backbone} {side}", task, display)
         known = {name: value for name, value in (settings or {}).items() if value is not None}
         facts = {"strategy": strategy, "backbone": backbone, "fold": side, "n_train": n_train, **known}
         self._tell(lambda tracker: tracker.begin(self._running.name, facts))
@@ -126,7 +129,7 @@ class Watch:
         self.trainings += (record,)
         self._close(finished=True)
         for note in history.notes:
-            self._progress.say(note)
+            self._progress.say(f"{now.title}: {note}")
 
     def close(self) -> None:
         """End what an error has interrupted."""

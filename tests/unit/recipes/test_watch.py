@@ -145,7 +145,10 @@ def test_the_terminal_shows_how_far_it_is_and_what_it_found() -> None:
         (1, "loss 0.667, held-out loss 1, accuracy 0.530"),
         (1, "loss 2"),
     ]
-    assert said.messages == ["The memory was too small."] * 2
+    assert said.messages == [
+        "finetune on lite0, fold 2 held out: The memory was too small.",
+        "finetune on lite0, all items: The memory was too small.",
+    ]
     assert said.n_open == 0
 
 
