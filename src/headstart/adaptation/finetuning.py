@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,21 +18,28 @@ from headstart._memory import give_back
 from headstart._progress import Progress
 from headstart._randomness import generator
 from headstart._records import to_json
-from headstart.adaptation.epochs import Epoch, Scores, scores
+from headstart.adaptation import lora
+from headstart.adaptation.epochs import Epoch, History, Scores, scores
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.loop import Loop, Step, train
-from headstart.adaptation.parameters import interpolate, parameter_groups, train_mode
-from headstart.adaptation.penalties import l2_sp
+from headstart.adaptation.mixing import mix
+from headstart.adaptation.parameters import Ladder, interpolate, keep_asking, parameter_groups, train_mode
+from headstart.adaptation.penalties import l2_sp, source_relation, spectral_shrinkage
 from headstart.adaptation.schedules import SCHEDULES
 from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
-from headstart.backbones.resolve import Local
+from headstart.backbones.resolve import Local, source_head
 from headstart.data.dataset import Items
-from headstart.errors import DataError
+from headstart.errors import BackboneError, DataError, OptionError
 from headstart.features.extract import Compute
 
 if TYPE_CHECKING:
     from headstart.adaptation.strategies.finetune import FineTune
 
+Weights = dict[str, torch.Tensor]
+"""Those of the network and the head, by name."""
+
+_RATES = {"image": 3e-4, "text": 1e-4}  # measured; networks for texts forget faster
+_SHARES = (1.0, 0.75, 0.5, 0.25)
 _DIVERGED = 3.0  # times what guessing or the start loses, whichever is more
 _TRIED_BATCHES = 8
 
@@ -70,6 +77,21 @@ class Job:
     progress: Progress
 
 
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one training made.
+
+    Attributes:
+        weights: Those that could move, adapters merged into them; all others are as they were.
+        history: What happened.
+        loss: The log loss of the items that are held out, in nats; None without such.
+    """
+
+    weights: Weights
+    history: History
+    loss: float | None
+
+
 def finetune(settings: FineTune, job: Job) -> Tuned:
     """What `FineTune.fit` promises.
 
@@ -77,47 +99,237 @@ def finetune(settings: FineTune, job: Job) -> Tuned:
         settings: How to train.
         job: What to train, on what.
     """
-    out = np.zeros(len(job.items), dtype=np.bool_) if job.held_out is None else job.held_out
-    rows, others = np.flatnonzero(~out), np.flatnonzero(out)
-    if not len(rows):
-        raise DataError("fine-tuning needs an item to train on, but all are held out", hint="Hold out fewer.")
-    body = open_body(
-        *(job.local, job.items),
-        n_stages=settings.n_stages,
-        n_views=settings.n_views,
-        seed=job.seed,
-        compute=job.compute,
-        scratch=job.scratch,
-        progress=job.progress,
-    )
-    model = _Model(body, np.asarray(job.targets, dtype=np.int64), job.start, settings)
-    identity = {
-        "settings": fingerprint(to_json(settings, indent=0)),
-        "weights": job.local.spec.source.sha256,
-        "items": fingerprint([job.items.keys, np.asarray(job.targets).tolist(), out.tolist()]),
-        "head": sha256_bytes(job.start.weight.tobytes() + job.start.bias.tobytes()),
-        "seed": str(job.seed),
-    }
-    batches = partial(_batches, settings.batch_size, rows, body.boundary.n_views, job.seed)
-    file = job.scratch / f"{fingerprint(identity)[:24]}.training"
-    history = train(
-        Loop(settings.epochs, SCHEDULES[settings.schedule], settings.clip, model.worst_loss(batches(0)), job.seed),
-        model.weights,
-        model.optimiser(),
-        batches,
-        model.loss,
-        identity=identity,
-        file=file,
-        validate=partial(model.measure, others) if len(others) else None,
-        deadline=job.deadline,
-        on_epoch=job.on_epoch,
-    )
-    interpolate(model.weights, model.start, settings.interpolation)
-    tuned = write_tuned(job.local, body.parts, job.folder, how=settings.name)
-    result = Tuned(tuned, model.head_now(), model.logits(np.arange(len(job.items))), history)
-    file.unlink(missing_ok=True)
-    give_back()
-    return result
+    course = Course(settings, job)
+    made = course.train(settings, seed=job.seed, deadline=job.deadline, on_epoch=job.on_epoch)
+    return course.finish(settings, made.weights, made.history, kept_epochs(settings, [made.history]))
+
+
+def kept_epochs(settings: FineTune, histories: Sequence[History]) -> dict[str, int | float | str]:
+    """For how many epochs to train without held-out items, where such have stopped a training early.
+
+    Args:
+        settings: With the patience.
+        histories: Of trainings.
+    """
+    kept = [each.kept if each.kept < len(each.epochs) else settings.epochs for each in histories]
+    return {"epochs": max(1, *kept)} if settings.patience and max(kept) < settings.epochs else {}
+
+
+def highest_rate(settings: FineTune, modality: str) -> float:
+    """The highest learning rate, chosen by the modality where it was left open.
+
+    Args:
+        settings: How to train.
+        modality: `image` or `text`.
+    """
+    return _RATES[modality] if settings.learning_rate is None else settings.learning_rate
+
+
+class Course:
+    """Trainings on one body that all begin at the same weights."""
+
+    def __init__(self, settings: FineTune, job: Job) -> None:
+        """Cut the network, and compute what flows over the cut where it is not kept already.
+
+        Args:
+            settings: Those of the body are the same for all trainings.
+            job: What to train, on what.
+
+        Raises:
+            OptionError: If a setting does not fit the backbone.
+            BackboneError: If the backbone cannot be trained in that way.
+            DataError: If no item is left to train on.
+            StoreError: If activations cannot be kept.
+        """
+        self._job = job
+        self._targets = np.asarray(job.targets, dtype=np.int64)
+        self._out = np.zeros(len(job.items), dtype=np.bool_) if job.held_out is None else job.held_out
+        self.rows, self.held_out = np.flatnonzero(~self._out), np.flatnonzero(self._out)
+        if not len(self.rows):
+            raise DataError("fine-tuning needs an item to train on, but all are held out", hint="Hold out fewer.")
+        if (settings.mixup or settings.cutmix) and job.local.spec.modality != "image":
+            raise OptionError(
+                f"mixup and cutmix mix images, but these are {job.local.spec.modality}s",
+                hint="For texts raise dropout or label_smoothing.",
+            )
+        self._body = open_body(
+            *(job.local, job.items),
+            n_stages=settings.n_stages,
+            n_views=settings.n_views,
+            seed=job.seed,
+            compute=job.compute,
+            scratch=job.scratch,
+            progress=job.progress,
+        )
+        parts = self._body.parts
+        keep_asking(parts.network, parts.stages, settings.trains)
+        n_classes, width = job.start.weight.shape
+        self._head = torch.nn.Linear(width, n_classes).to(self._body.device)
+        shares = np.bincount(self._targets[self.rows], minlength=n_classes) / len(self.rows)
+        # As for the head alone, a class without items is left as rare as it is.
+        self._log_shares = settings.balance * np.log(np.where(shares > 0, shares, 1.0))
+        with torch.no_grad():
+            self._head.weight.copy_(torch.from_numpy(job.start.weight))
+            # What the loss adds to the logits is taken out of them at the start: training begins where the head was.
+            self._head.bias.copy_(torch.from_numpy(job.start.bias - self._log_shares))
+        self._weights = {f"network.{name}": each for name, each in parts.trained.items()}
+        self._weights |= {f"head.{name}": each for name, each in self._head.named_parameters()}
+        self._start = self._copied()
+        self._files: list[Path] = []
+
+    def train(
+        self,
+        settings: FineTune,
+        *,
+        seed: int,
+        deadline: float | None,
+        on_epoch: Callable[[Epoch], None] | None,
+    ) -> Outcome:
+        """One training from the start; killed and called again it goes on where its last epoch ended.
+
+        Args:
+            settings: Those of this training.
+            seed: Of order, dropout and whatever else is random.
+            deadline: When to stop, on the clock of `time.monotonic`.
+            on_epoch: Told of each epoch.
+
+        Raises:
+            BackboneError: If the backbone cannot be trained in that way.
+            OptionError: If its state in the scratch folder is damaged.
+            OutputError: If its state cannot be written.
+        """
+        job = self._job
+        self._put(self._start)
+        identity = {
+            "settings": fingerprint(to_json(settings, indent=0)),
+            "weights": job.local.spec.source.sha256,
+            "items": fingerprint([job.items.keys, self._targets.tolist(), self._out.tolist()]),
+            "head": sha256_bytes(job.start.weight.tobytes() + job.start.bias.tobytes()),
+            "seed": str(seed),
+        }
+        self._files.append(job.scratch / f"{fingerprint(identity)[:24]}.training")
+        model = self._model(settings, seed)
+        batches = partial(_batches, settings.batch_size, self.rows, self._body.boundary.n_views, seed)
+        loop = Loop(
+            settings.epochs,
+            SCHEDULES[settings.schedule],
+            settings.clip,
+            model.worst_loss(batches(0)),
+            seed,
+            patience=settings.patience,
+            ema=settings.ema,
+        )
+        history = train(
+            loop,
+            model.weights,
+            model.optimiser(),
+            batches,
+            model.loss,
+            identity=identity,
+            file=self._files[-1],
+            validate=self._measure if len(self.held_out) else None,
+            prepare=Ladder(self._body.parts.stages, settings.unfreeze_every).release,
+            deadline=deadline,
+            on_epoch=on_epoch,
+        )
+        if settings.trains == "adapters":
+            lora.merge(self._body.parts.network)
+        for weight in self._weights.values():
+            weight.requires_grad = True  # for the next training
+        return Outcome(self._copied(), history, self._measure().loss if len(self.held_out) else None)
+
+    def loss(self, weights: Mapping[str, torch.Tensor]) -> float:
+        """The log loss of the items that are held out, in nats.
+
+        Args:
+            weights: Which to put in place before.
+        """
+        self._put(weights)
+        return self._measure().loss
+
+    def finish(
+        self, settings: FineTune, weights: Weights, history: History, chosen: Mapping[str, int | float | str]
+    ) -> Tuned:
+        """Choose how far to go, write the backbone, and remove what only a kill would have needed.
+
+        Args:
+            settings: For the interpolation and the name.
+            weights: What training made.
+            history: How.
+            chosen: What else the held-out items chose.
+
+        Raises:
+            OutputError: If the result cannot be written.
+        """
+        job, share = self._job, 1.0 if settings.interpolation is None else settings.interpolation
+        if settings.interpolation is None and len(self.held_out):
+            share = min(_SHARES, key=lambda share: self.loss(_between(self._start, weights, share)))
+            chosen = {**chosen, "interpolation": share}
+        self._put(_between(self._start, weights, share))
+        tuned = write_tuned(job.local, self._body.parts, job.folder, how=settings.name)
+        result = Tuned(tuned, self._head_now(), self._logits(np.arange(len(job.items))), history, chosen)
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        give_back()
+        return result
+
+    def _model(self, settings: FineTune, seed: int) -> _Model:
+        body, job = self._body, self._job
+        source: tuple[torch.nn.Linear, torch.Tensor] | None = None
+        if settings.co_tuning:
+            source = _source(job.local, body.features(self.rows), self._targets[self.rows], len(self._log_shares))
+        if settings.trains == "adapters":
+            lora.adapt(body.parts.network, body.parts.stages, job.local.spec.name, rank=settings.rank, seed=seed)
+        item_weights = np.ones(len(self._log_shares))
+        if settings.class_weights == "balanced":
+            counts = np.bincount(self._targets[self.rows], minlength=len(item_weights))
+            item_weights = len(self.rows) / (np.count_nonzero(counts) * np.maximum(1, counts))
+        return _Model(body, self._head, self._targets, settings, self._log_shares, item_weights, source)
+
+    def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(weights[name])
+
+    def _copied(self) -> Weights:
+        return {name: weight.detach().clone() for name, weight in self._weights.items()}
+
+    def _measure(self) -> Scores:
+        """Log loss, and how the plain view of the held-out items is classified."""
+        logits, targets = torch.from_numpy(self._logits(self.held_out)), torch.from_numpy(self._targets[self.held_out])
+        loss = torch.nn.functional.cross_entropy(logits + torch.from_numpy(self._log_shares), targets)
+        return scores(float(loss), logits.argmax(dim=1).numpy(), targets.numpy())
+
+    def _logits(self, rows: np.ndarray) -> Float[np.ndarray, "rows classes"]:
+        return self._head_now().logits(self._body.features(rows))
+
+    def _head_now(self) -> LinearHead:
+        return LinearHead(
+            self._head.weight.detach().cpu().numpy().copy(), self._head.bias.detach().cpu().numpy().copy()
+        )
+
+
+def _between(start: Weights, end: Weights, share: float) -> Weights:
+    weights = {name: weight.clone() for name, weight in end.items()}
+    interpolate(weights, start, share)
+    return weights
+
+
+def _source(
+    local: Local, last: np.ndarray, targets: np.ndarray, n_classes: int
+) -> tuple[torch.nn.Linear, Float[torch.Tensor, "classes source_classes"]]:
+    """The classifier of the pretraining, and which of its classes items of each class look like."""
+    found = source_head(local)
+    if found is None:
+        raise BackboneError(
+            f"co_tuning needs the classifier that a network was pretrained with, but {local.spec.name!r} has none",
+            hint="Networks for images that were trained to classify have one, such as efficientnet_lite0.",
+        )
+    layer = torch.nn.Linear(found.weight.shape[1], len(found.weight))
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(found.weight))
+        layer.bias.copy_(torch.from_numpy(found.bias))
+    return layer, torch.from_numpy(source_relation(found.logits(last), targets, n_classes))
 
 
 def _batches(
@@ -131,27 +343,37 @@ def _batches(
 
 
 class _Model:
-    """The upper part of a network with a head."""
+    """What is trained, and its loss."""
 
-    def __init__(self, body: Body, targets: np.ndarray, start: LinearHead, settings: FineTune) -> None:
+    def __init__(
+        self,
+        body: Body,
+        head: torch.nn.Linear,
+        targets: np.ndarray,
+        settings: FineTune,
+        log_shares: np.ndarray,
+        class_weights: np.ndarray,
+        source: tuple[torch.nn.Linear, torch.Tensor] | None,
+    ) -> None:
         self._body, self._settings = body, settings
+        self._heads = torch.nn.ModuleDict({"head": head})
         self._targets = torch.from_numpy(targets).to(body.device)
-        n_classes, width = start.weight.shape
-        self._head = torch.nn.Linear(width, n_classes).to(body.device)
-        with torch.no_grad():
-            self._head.weight.copy_(torch.from_numpy(start.weight))
-            self._head.bias.copy_(torch.from_numpy(start.bias))
-        self.weights = {f"network.{name}": each for name, each in body.parts.trained.items()}
-        self._pretrained = {name: each.detach().clone() for name, each in self.weights.items()}
-        self.weights |= {f"head.{name}": each for name, each in self._head.named_parameters()}
-        self.start = {name: each.detach().clone() for name, each in self.weights.items()}
+        self._log_shares = torch.from_numpy(log_shares.astype(np.float32)).to(body.device)
+        self._class_weights = torch.from_numpy(class_weights.astype(np.float32)).to(body.device)
+        if source is not None:
+            self._heads["source"], self._relation = source[0].to(body.device), source[1].to(body.device)
+        moving = {f"network.{name}": each for name, each in body.parts.trained.items()}
+        # Adapters add to weights, and what they add begins at 0.
+        self._pretrained = {name: each.detach().clone() for name, each in moving.items()}
+        self.weights: dict[str, torch.nn.Parameter] = {**moving, **dict(self._heads.named_parameters())}
 
     def optimiser(self) -> torch.optim.Optimizer:
         """AdamW with a group for each rate."""
         asked, parts = self._settings, self._body.parts
+        modality = "image" if self._body.boundary.lengths is None else "text"
         groups = parameter_groups(
-            *(parts.network, self._head, parts.stages),
-            lr=asked.learning_rate,
+            *(parts.network, self._heads, parts.stages),
+            lr=highest_rate(asked, modality),
             stage_decay=asked.stage_decay,
             weight_decay=asked.weight_decay,
         )
@@ -160,33 +382,47 @@ class _Model:
     def loss(self, batch: tuple[np.ndarray, ...]) -> Step:
         """The mean loss of a batch of items and views."""
         rows, views = batch
+        asked, targets = self._settings, self._targets[rows]
         train_mode(self._body.parts.network)
-        last = torch.nn.functional.dropout(self._body.run(*self._body.inputs(rows, views)), self._settings.dropout)
-        logits, targets = self._head(last), self._targets[rows]
-        value = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._settings.label_smoothing)
-        if self._settings.l2_sp:
-            value = value + l2_sp(self.weights, self._pretrained, self._settings.l2_sp)
+        activations, lengths = self._body.inputs(rows, views)
+        mixed = mix(activations, mixup=asked.mixup, cutmix=asked.cutmix) if asked.mixup or asked.cutmix else None
+        last = self._body.run(activations if mixed is None else mixed.activations, lengths)
+        logits = self._heads["head"](torch.nn.functional.dropout(last, asked.dropout))
+        losses = self._losses(logits, last, targets)
+        if mixed is not None:
+            partners = targets[mixed.partner]
+            losses = mixed.share * losses + (1 - mixed.share) * self._losses(logits, last, partners)
+            targets = targets if mixed.share >= 0.5 else partners  # what most of each item is
+        value = losses.mean()
+        if asked.l2_sp:
+            value = value + self._pull()
+        if asked.bss:
+            value = value + spectral_shrinkage(last, asked.bss)
         return Step(value, logits.detach().argmax(dim=1), targets)
+
+    def _losses(
+        self,
+        logits: Float[torch.Tensor, "items classes"],
+        last: Float[torch.Tensor, "items width"],
+        targets: Int[torch.Tensor, " items"],
+    ) -> Float[torch.Tensor, " items"]:
+        entropy, asked = torch.nn.functional.cross_entropy, self._settings
+        losses = entropy(logits + self._log_shares, targets, label_smoothing=asked.label_smoothing, reduction="none")
+        losses = self._class_weights[targets] * losses
+        if asked.co_tuning:
+            seen = entropy(self._heads["source"](last), self._relation[targets], reduction="none")
+            losses = losses + asked.co_tuning * seen
+        return losses
+
+    def _pull(self) -> Float[torch.Tensor, ""]:
+        if self._settings.trains == "adapters":
+            added = lora.changes(self._body.parts.network)
+            return l2_sp(added, {name: torch.zeros_like(each) for name, each in added.items()}, self._settings.l2_sp)
+        return l2_sp(self.weights, self._pretrained, self._settings.l2_sp)
 
     def worst_loss(self, batches: Sequence[tuple[np.ndarray, ...]]) -> float:
         """The loss above which training has done harm: a head that was fitted on plain views may be wrong on others."""
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # not the caller's random numbers, which differ from call to call
             at_start = [float(self.loss(batch).loss) for batch in batches[:_TRIED_BATCHES]]
-        return _DIVERGED * max(math.log(len(self._head.bias)), *at_start)
-
-    def measure(self, rows: np.ndarray) -> Scores:
-        """Log loss, and how the plain view of some items is classified."""
-        logits, targets = torch.from_numpy(self.logits(rows)), self._targets[rows].cpu()
-        loss = torch.nn.functional.cross_entropy(logits, targets)
-        return scores(float(loss), logits.argmax(dim=1).numpy(), targets.numpy())
-
-    def logits(self, rows: np.ndarray) -> Float[np.ndarray, "rows classes"]:
-        """The logits of the plain view of some items."""
-        return self.head_now().logits(self._body.features(rows, batch_size=self._settings.batch_size))
-
-    def head_now(self) -> LinearHead:
-        """The head as it is."""
-        return LinearHead(
-            self._head.weight.detach().cpu().numpy().copy(), self._head.bias.detach().cpu().numpy().copy()
-        )
+        return _DIVERGED * max(math.log(len(self._log_shares)), *at_start)

@@ -3,9 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
+
+Trains = Literal["all", "biases", "one", "adapters"]
+"""What moves above a cut; see `FineTune`."""
+
+
+def keep_asking(network: torch.nn.Module, stages: Sequence[torch.nn.Module], trains: Trains) -> None:
+    """Let fewer parameters ask for a gradient; those that did not ask before do not ask now.
+
+    Args:
+        network: Whose parameters ask.
+        stages: Parts of it, lowest first.
+        trains: `biases` keeps biases and norms (BitFit, Ben Zaken et al. 2021, arXiv:2106.10199); `one` keeps the
+            lowest stage (surgical fine-tuning, Lee et al. 2022, arXiv:2210.11466); anything else keeps all.
+    """
+    if trains == "biases":
+        small = {
+            id(parameter)
+            for module in network.modules()
+            for name, parameter in module.named_parameters(recurse=False)
+            if name == "bias" or "norm" in type(module).__name__.lower()
+        }
+    elif trains == "one":
+        small = {id(parameter) for parameter in stages[0].parameters()}
+    else:
+        return
+    for parameter in network.parameters():
+        parameter.requires_grad = parameter.requires_grad and id(parameter) in small
+
+
+class Ladder:
+    """Stages that are released one after the other, the highest first (ULMFiT, Howard and Ruder 2018, 1801.06146).
+
+    What lies outside the stages is always free, and so is the highest stage with something to train.
+    """
+
+    def __init__(self, stages: Sequence[torch.nn.Module], every: int) -> None:
+        """Remember what asks for a gradient now.
+
+        Args:
+            stages: Lowest first.
+            every: Epochs after which the next one is released; 0 releases all at once.
+        """
+        asking = [[each for each in stage.parameters() if each.requires_grad] for stage in reversed(stages)]
+        self._steps, self._every = [step for step in asking if step], every
+
+    def release(self, epoch: int) -> None:
+        """Let those parameters ask for a gradient that may be trained in an epoch, and no others.
+
+        Args:
+            epoch: Counted from 0.
+        """
+        for height, step in enumerate(self._steps):
+            for parameter in step:
+                parameter.requires_grad = height * self._every <= epoch
 
 
 def parameter_groups(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.adaptation.parameters import interpolate, parameter_groups, train_mode
+from headstart.adaptation.parameters import Ladder, interpolate, keep_asking, parameter_groups, train_mode
 from headstart.adaptation.penalties import l2_sp
 from headstart.adaptation.schedules import SCHEDULES, cosine, one_cycle, slanted_triangular
 
@@ -27,6 +27,39 @@ def test_each_stage_learns_slower_than_the_one_above_it() -> None:
     assert decay[id(head.weight)] == 0.01
     assert decay[id(head.bias)] == decay[id(network[3].weight)] == 0
     assert sum(len(group["params"]) for group in groups) == len(rate) == 9
+
+
+def asking(network: nn.Module) -> set[str]:
+    return {name for name, each in network.named_parameters() if each.requires_grad}
+
+
+def test_fewer_parameters_ask_and_none_that_did_not_ask_before() -> None:
+    def made() -> nn.Sequential:
+        network = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2), nn.Linear(2, 2))
+        network[3].bias.requires_grad = False
+        return network
+
+    for trains, expected in (
+        ("all", {"0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias", "3.weight"}),
+        ("biases", {"0.bias", "1.weight", "1.bias", "2.bias"}),
+        ("one", {"2.weight", "2.bias"}),
+    ):
+        network = made()
+        keep_asking(network, [network[2], network[3]], trains)  # type: ignore[arg-type]
+        assert asking(network) == expected
+
+
+def test_stages_are_released_from_the_highest_on() -> None:
+    network = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(4)), nn.LayerNorm(2, bias=False))
+    network[1].weight.requires_grad = False  # a stage with nothing to train is no step
+    ladder = Ladder(list(network)[:4], 2)
+    for epoch, expected in ((0, {"3"}), (1, {"3"}), (2, {"2", "3"}), (4, {"0", "2", "3"}), (99, {"0", "2", "3"})):
+        ladder.release(epoch)
+        assert asking(network) == {f"{name}.weight" for name in expected | {"4"}}
+    ladder.release(0)  # as after a resume
+    assert asking(network) == {"3.weight", "4.weight"}
+    Ladder(list(network)[:4], 0).release(0)
+    assert asking(network) == {"3.weight", "4.weight"}
 
 
 def test_batch_norm_keeps_its_statistics_in_training() -> None:

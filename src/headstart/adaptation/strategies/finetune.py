@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -24,6 +24,7 @@ from headstart.data.dataset import Items
 from headstart.features.extract import Compute
 
 if TYPE_CHECKING:
+    from headstart.adaptation.finetuning import Job
     from headstart.adaptation.tuning import Tuned
     from headstart.backbones.resolve import Local
 
@@ -32,10 +33,19 @@ if TYPE_CHECKING:
 class FineTune:
     """Head first, then the head together with the last stages.
 
+    Beyond the defaults, everything that the papers named below found can be asked for, and combined.
+
     Attributes:
         n_stages: How many of the last stages move, or None for all; all below them runs once for each item and view.
         epochs: Each sees every training item once, in one of its views.
-        learning_rate: The highest rate of the head and the last stage.
+        learning_rate: The highest rate of the head and the last stage; None takes what was measured to be good: 3e-4
+            for images, 1e-4 for texts.
+        trains: What moves in them: `all`; `biases`, which are biases and norms (BitFit, 2106.10199); `one`, the lowest
+            of them alone (surgical fine-tuning, 2210.11466); `adapters` beside linear layers, merged into them at the
+            end (LoRA, 2106.09685; texts and vision transformers).
+        rank: Of the adapters.
+        unfreeze_every: Epochs after which the next lower stage joins, beginning with the highest (ULMFiT, 1801.06146);
+            0 lets all move at once.
         stage_decay: Each stage learns this many times as fast as the one above it.
         schedule: How the rate goes over the training.
         batch_size: Items a step.
@@ -43,14 +53,32 @@ class FineTune:
         label_smoothing: The share of the target that is spread over all classes.
         dropout: The share of the layer `last` that the head does not see in a step.
         n_views: Views of each image that are kept: the plain one and random crops. Texts have one.
+        mixup: Images are mixed in pairs at the cut, by shares from Beta(mixup, mixup) (1710.09412, and at an inner
+            layer 1806.05236); 0 for none.
+        cutmix: The same with a box of the one in the other (1905.04899), for networks that pass on maps; 0 for none.
         l2_sp: The strength of the pull towards the pretrained weights.
-        interpolation: Where the result lies between the start, 0, and the trained weights, 1 (WiSE-FT).
+        bss: The strength with which the smallest singular value of each batch of `last` is shrunk (Batch Spectral
+            Shrinkage, Chen et al. 2019, who take 0.001).
+        co_tuning: The weight of a second loss: the classifier of the pretraining goes on predicting the source classes
+            that items of a class looked like (You et al. 2020, who take 2.3).
+        balance: How far the classes' shares are taken out of the answers, as for `linear`: the loss sees logits with
+            balance · log share added (logit adjustment, 2007.07314), predictions are made without. The head that
+            training starts from is one without balance.
+        class_weights: Whether each item counts the same in the loss, or each class (`balanced`).
+        interpolation: Where the result lies between the start, 0, and the trained weights, 1 (WiSE-FT, 2109.01903);
+            None takes what has the lowest log loss on held-out items among 0.25, 0.5, 0.75 and 1, and 1 without such.
+        ema: Of each step's weights this share of the mean so far is kept, and the mean is the result; 0 for none.
+        patience: Epochs in a row in which the loss of held-out items may rise before training stops; the epoch with
+            the lowest one is kept. 0 never stops.
         clip: The longest gradient.
     """
 
     n_stages: int | None = whole(2, 1, 64)
     epochs: int = whole(12, 1, 200)
-    learning_rate: float = real(3e-4, 1e-6, 1e-2, log=True)
+    learning_rate: float | None = real(None, 1e-6, 1e-2, log=True)
+    trains: Literal["all", "biases", "one", "adapters"] = word("all", "biases", "one", "adapters")
+    rank: int = whole(8, 1, 256, log=True)
+    unfreeze_every: int = whole(0, 0, 200)
     stage_decay: float = real(1.0, 0.1, 1.0)
     schedule: str = word(*SCHEDULES)
     batch_size: int = whole(32, 2, 1024, log=True)
@@ -58,8 +86,16 @@ class FineTune:
     label_smoothing: float = real(0.1, 0.0, 0.5)
     dropout: float = real(0.2, 0.0, 0.9)
     n_views: int = whole(2, 1, 16)
+    mixup: float = real(0.0, 0.0, 10.0)
+    cutmix: float = real(0.0, 0.0, 10.0)
     l2_sp: float = real(0.0, 0.0, 10.0)
-    interpolation: float = real(1.0, 0.0, 1.0)
+    bss: float = real(0.0, 0.0, 10.0)
+    co_tuning: float = real(0.0, 0.0, 10.0)
+    balance: float = real(0.0, 0.0, 1.0)
+    class_weights: Literal["equal", "balanced"] = word("equal", "balanced")
+    interpolation: float | None = real(None, 0.0, 1.0)
+    ema: float = real(0.0, 0.0, 0.9999)
+    patience: int = whole(0, 0, 200)
     clip: float = real(1.0, 0.01, 100.0, log=True)
     name: ClassVar[str] = "finetune"
     modalities: ClassVar[tuple[str, ...]] = ("image", "text")
@@ -105,14 +141,14 @@ class FineTune:
             progress: Where progress is shown.
 
         Raises:
-            OptionError: If the backbone has fewer stages, or a state in `scratch` is damaged.
-            BackboneError: If the backbone cannot be trained.
+            OptionError: If the backbone has fewer stages, a setting does not fit, or a state in `scratch` is damaged.
+            BackboneError: If the backbone cannot be trained, or not in the way that was asked for.
             DataError: If no item is left to train on.
             StoreError: If activations cannot be kept.
             OutputError: If the result or a state cannot be written.
         """
         # The libraries that train are loaded when something is trained, not when settings are listed.
-        from headstart.adaptation.finetuning import Job, finetune
+        from headstart.adaptation.finetuning import Job
 
         job = Job(
             *(local, items, targets, start),
@@ -125,4 +161,9 @@ class FineTune:
             on_epoch=on_epoch,
             progress=progress,
         )
+        return self._train(job)
+
+    def _train(self, job: Job) -> Tuned:
+        from headstart.adaptation.finetuning import finetune
+
         return finetune(self, job)

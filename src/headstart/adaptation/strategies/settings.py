@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar, cast
 
 from headstart._checks import did_you_mean
 from headstart.errors import OptionError
@@ -13,6 +13,7 @@ from headstart.errors import OptionError
 AUTO = "auto"
 Value = int | float | str
 _KEY = "headstart.setting"
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,19 @@ def values_of(strategy: Any) -> dict[str, Value]:
     """The settings of a strategy that are set, by name; what cross-validation chooses is not among them."""
     values = {name: getattr(strategy, name) for name in settings_of(strategy)}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def settled(strategy: Made, chosen: Mapping[str, Value]) -> Made:
+    """The same strategy with what held-out items chose, for a training that has no such items.
+
+    Args:
+        strategy: An instance.
+        chosen: As in `Tuned.chosen`.
+
+    Raises:
+        OptionError: If a value is outside its rule.
+    """
+    return replace(cast("Any", strategy), **chosen)  # type: ignore[no-any-return]
 
 
 def check_settings(strategy: Any) -> None:

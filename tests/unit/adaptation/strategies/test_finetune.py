@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,19 @@ from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.strategies.finetune import FineTune
-from headstart.adaptation.strategies.settings import settings_of
+from headstart.adaptation.strategies.settings import settings_of, settled
 from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
-from headstart.errors import DataError, OptionError
+from headstart.errors import BackboneError, DataError, OptionError
+from headstart.evaluation.calibration import softmax
+from headstart.evaluation.metrics import log_loss
 from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
 
 WORDS = ["small", "red", "old", "bird", "sleeps", "under", "over", "green", "trees", "and"]
-QUICK = FineTune(n_stages=1, epochs=3, learning_rate=1e-3, batch_size=8, dropout=0.1)
+QUICK = FineTune(n_stages=1, epochs=3, learning_rate=1e-3, batch_size=8, dropout=0.1, interpolation=1.0)
+BUSY = replace(QUICK, n_stages=2, unfreeze_every=1, ema=0.5, l2_sp=0.01, bss=0.01, balance=0.5, patience=2)
 
 
 class Killed(BaseException):
@@ -57,6 +60,12 @@ class Case:
 
     def right(self, logits: np.ndarray) -> float:
         return float((logits.argmax(axis=1) == self.targets[self.held_out]).mean())
+
+
+def moved_by(case: Case, tuned: Tuned) -> set[str]:
+    """The weights that training has changed."""
+    before, after = (load_file(each.folder / "model.safetensors") for each in (case.local, tuned.local))
+    return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 @pytest.fixture
@@ -104,9 +113,7 @@ def test_the_result_is_a_backbone_with_a_linear_head(kind: str, request: pytest.
 
 def test_only_what_lies_above_the_cut_has_moved(images: Case) -> None:
     tuned = images.fit()
-    before = load_file(images.local.folder / "model.safetensors")
-    after = load_file(tuned.local.folder / "model.safetensors")
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    moved = moved_by(images, tuned)
     assert moved
     assert all(name.startswith(("blocks.4", "conv_head", "bn2")) for name in moved)
     assert not any("running" in name for name in moved), "statistics of BatchNorm must stay"
@@ -136,10 +143,19 @@ def test_the_pull_towards_the_start_holds_weights_back(images: Case) -> None:
     assert held < 0.7 * free
 
 
-@pytest.mark.parametrize("kind", ["images", "texts"])
-def test_the_same_seed_gives_the_same_bits_also_after_a_kill(kind: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("images", replace(BUSY, mixup=0.5, cutmix=1.0, co_tuning=1.0, class_weights="balanced")),
+        ("texts", QUICK),
+        ("texts", replace(BUSY, trains="adapters", interpolation=None)),
+    ],
+)
+def test_the_same_seed_gives_the_same_bits_also_after_a_kill(
+    kind: str, settings: FineTune, request: pytest.FixtureRequest
+) -> None:
     case: Case = request.getfixturevalue(kind)
-    whole = case.fit(seed=3)
+    whole = case.fit(settings, seed=3)
     bits = (whole.local.sha256, whole.head.weight.tobytes())
 
     def die(epoch: Epoch) -> None:
@@ -147,12 +163,13 @@ def test_the_same_seed_gives_the_same_bits_also_after_a_kill(kind: str, request:
             raise Killed
 
     with pytest.raises(Killed):
-        case.fit(seed=3, on_epoch=die)
+        case.fit(settings, seed=3, on_epoch=die)
     seen: list[int] = []
-    again = case.fit(seed=3, on_epoch=lambda epoch: seen.append(epoch.number))
-    assert seen == [3]
+    again = case.fit(settings, seed=3, on_epoch=lambda epoch: seen.append(epoch.number))
+    assert seen == [epoch.number for epoch in whole.history.epochs[2:]]
     assert (again.local.sha256, again.head.weight.tobytes()) == bits
-    assert case.fit(seed=4).local.sha256 != bits[0]
+    assert again.chosen == whole.chosen
+    assert case.fit(settings, seed=4).local.sha256 != bits[0]
 
 
 def test_held_out_targets_are_not_learnt_from(images: Case) -> None:
@@ -190,7 +207,7 @@ def test_settings_out_of_range_are_refused(setting: str, value: Any, rule: str) 
 
 def test_every_field_is_a_setting_that_its_default_satisfies() -> None:
     settings = settings_of(FineTune)
-    assert len(settings) == len(fields(FineTune)) == 13
+    assert len(settings) == len(fields(FineTune)) == 24
     assert all(setting.allows(getattr(FineTune(), name)) for name, setting in settings.items())
 
 
@@ -202,3 +219,110 @@ def test_all_held_out_is_refused(images: Case) -> None:
 def test_more_stages_than_there_are_is_refused(images: Case) -> None:
     with pytest.raises(OptionError, match="must be from 1 to 5, but got 9"):
         images.fit(FineTune(n_stages=9))
+
+
+def test_biases_are_all_that_moves_when_asked(images: Case, texts: Case) -> None:
+    moved = moved_by(images, images.fit(replace(QUICK, trains="biases")))
+    assert moved
+    assert all("bn" in name or name.endswith(".bias") for name in moved)
+    moved = moved_by(texts, texts.fit(replace(QUICK, trains="biases")))
+    assert "encoder.layer.1.output.LayerNorm.weight" in moved
+    assert all("LayerNorm" in name or name.endswith(".bias") for name in moved)
+
+
+def test_one_stage_is_all_that_moves_when_asked(images: Case) -> None:
+    moved = moved_by(images, images.fit(replace(QUICK, n_stages=2, trains="one")))
+    assert moved
+    assert all(name.startswith("blocks.3") for name in moved)
+
+
+def test_a_stage_that_was_never_released_keeps_its_bits(texts: Case) -> None:
+    few = moved_by(texts, texts.fit(replace(QUICK, n_stages=2, epochs=2, unfreeze_every=2)))
+    assert few
+    assert all(name.startswith("encoder.layer.1") for name in few)
+    more = moved_by(texts, texts.fit(replace(QUICK, n_stages=2, epochs=3, unfreeze_every=2)))
+    assert {name.split(".")[2] for name in more} == {"0", "1"}
+
+
+def test_adapters_move_linear_layers_by_a_change_of_low_rank(texts: Case) -> None:
+    tuned = texts.fit(replace(QUICK, trains="adapters", rank=2))
+    moved = moved_by(texts, tuned)
+    assert len(moved) == 6
+    assert all(name.startswith("encoder.layer.1") and name.endswith(".weight") for name in moved)
+    before, after = (load_file(each.folder / "model.safetensors") for each in (texts.local, tuned.local))
+    assert before.keys() == after.keys(), "the result must be an ordinary backbone"
+    assert all(torch.linalg.matrix_rank(after[each] - before[each], rtol=1e-3) <= 2 for each in moved)
+    logits = tuned.head.logits(texts.last(tuned.local))
+    assert np.linalg.norm(logits - tuned.logits) <= 0.02 * np.linalg.norm(logits)
+    held = texts.fit(replace(QUICK, trains="adapters", rank=2, l2_sp=10.0)).local
+    pulled = load_file(held.folder / "model.safetensors")
+    assert sum(float((pulled[each] - before[each]).norm() - (after[each] - before[each]).norm()) for each in moved) < 0
+
+
+def test_adapters_beside_convolutions_are_refused_with_what_fits(images: Case) -> None:
+    with pytest.raises(BackboneError, match="need linear layers to stand beside") as refused:
+        images.fit(replace(QUICK, trains="adapters"))
+    assert "vision transformer" in refused.value.hint
+
+
+def test_texts_are_not_mixed(texts: Case) -> None:
+    with pytest.raises(OptionError, match="mix images, but these are texts"):
+        texts.fit(replace(QUICK, mixup=0.2))
+
+
+def test_co_tuning_needs_the_classifier_of_the_pretraining(texts: Case, images: Case) -> None:
+    with pytest.raises(BackboneError, match="needs the classifier"):
+        texts.fit(replace(QUICK, co_tuning=1.0))
+    tuned = images.fit(replace(QUICK, co_tuning=1.0))
+    assert tuned.head.weight.shape == images.head.weight.shape
+    # The second loss is a cross-entropy over many classes, so the sum is greater than the first alone.
+    assert tuned.history.epochs[0].train.loss > images.fit().history.epochs[0].train.loss + 0.5
+
+
+def test_held_out_items_choose_how_far_to_go(texts: Case) -> None:
+    asked = replace(QUICK, n_stages=2, learning_rate=1e-2, batch_size=32, interpolation=None)
+    tuned = texts.fit(asked)
+    losses = {}
+    for share in (0.25, 0.5, 0.75, 1.0):
+        logits = texts.fit(replace(asked, interpolation=share)).logits[texts.held_out]
+        losses[share] = log_loss(texts.targets[texts.held_out], softmax(logits), seed=0).value
+    best = min(losses, key=lambda share: losses[share])
+    assert tuned.chosen == {"interpolation": best}
+    assert len(set(losses.values())) == 4
+    assert settled(asked, tuned.chosen) == replace(asked, interpolation=best)
+    assert texts.fit(asked, held_out=None).chosen == {}
+
+
+def test_a_training_that_stopped_early_says_for_how_long_to_train(texts: Case) -> None:
+    texts.targets = np.where(texts.held_out, 1 - texts.targets, texts.targets)  # what is learnt is wrong there
+    asked = replace(QUICK, n_stages=2, epochs=30, learning_rate=1e-2, patience=2)
+    tuned = texts.fit(asked)
+    assert len(tuned.history.epochs) < 30
+    assert tuned.chosen == {"epochs": max(1, tuned.history.kept)}
+    assert settled(asked, tuned.chosen).epochs == tuned.chosen["epochs"]
+
+
+def test_balance_takes_shares_out_of_the_answers(images: Case) -> None:
+    rare = np.flatnonzero(images.targets == 1)[3:]
+    images.held_out[rare] = True
+    shares = np.bincount(images.targets[~images.held_out]) / np.count_nonzero(~images.held_out)
+    still = replace(QUICK, epochs=1, learning_rate=1e-6, dropout=0.0)
+    plain, shifted = (images.fit(replace(still, balance=balance)) for balance in (0.0, 0.5))
+    np.testing.assert_allclose(shifted.logits - plain.logits, np.tile(-0.5 * np.log(shares), (60, 1)), atol=1e-3)
+    # The loss sees what it saw before, of training items and of those that are held out.
+    for kind in ("train", "validation"):
+        before, after = (getattr(each.history.epochs[0], kind).loss for each in (plain, shifted))
+        assert after == pytest.approx(before, rel=1e-3)
+
+
+def test_each_class_counts_the_same_when_asked(images: Case) -> None:
+    images.held_out[np.flatnonzero(images.targets == 1)[3:]] = True
+    seen = ~images.held_out
+    targets, logits = images.targets[seen], torch.from_numpy(images.head.logits(images.last(images.local)[seen]))
+    still = replace(QUICK, epochs=1, learning_rate=1e-6, dropout=0.0, label_smoothing=0.0, n_views=1, batch_size=64)
+    losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets), reduction="none").numpy()
+    each = [losses[targets == target].mean() for target in (0, 1)]
+    for weights, expected in (("equal", losses.mean()), ("balanced", np.mean(each))):
+        found = images.fit(replace(still, class_weights=weights)).history.epochs[0].train.loss
+        assert found == pytest.approx(expected, rel=0.02)  # activations are kept in bfloat16
+    assert np.mean(each) != pytest.approx(losses.mean(), rel=0.1)

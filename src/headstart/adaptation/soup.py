@@ -1,0 +1,100 @@
+"""Model soups: several trainings from the same start, averaged (Wortsman et al. 2022, arXiv:2203.05482).
+
+They begin at the same pretrained weights, so they end in one basin, where a mean of weights is as good as a mean of
+predictions and costs nothing when it is used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from headstart._randomness import generator
+from headstart.adaptation.epochs import Epoch, History
+from headstart.adaptation.finetuning import Course, Job, Outcome, Weights, highest_rate, kept_epochs
+from headstart.adaptation.strategies.settings import settings_of
+from headstart.adaptation.tuning import Tuned
+
+if TYPE_CHECKING:
+    from headstart.adaptation.strategies.variants import Soup
+
+_OCTAVES = (0.0, -1.0, 1.0, -0.5, 0.5, -1.5, 1.5, -2.0)
+"""By how many doublings the rate of each training differs from the one that was asked for."""
+
+
+def soup(settings: Soup, job: Job) -> Tuned:
+    """What `Soup.fit` promises.
+
+    Args:
+        settings: How to train.
+        job: What to train, on what.
+    """
+    course, made = Course(settings, job), list[Outcome]()
+    for number in range(settings.n_runs):
+        if number and job.deadline is not None and time.monotonic() >= job.deadline:
+            break
+        made.append(
+            course.train(
+                _run(settings, job, number),
+                seed=int(generator(job.seed, "soup", number).integers(2**31)) if number else job.seed,
+                deadline=_share_of(job.deadline, settings.n_runs - number),
+                on_epoch=_counted_on(job.on_epoch, number * settings.epochs),
+            )
+        )
+    used = greedy(made, course.loss) if len(course.held_out) else list(range(len(made)))
+    history = History(
+        tuple(_counted(epoch, n * settings.epochs) for n, each in enumerate(made) for epoch in each.history.epochs),
+        f"averaged {len(used)} of {settings.n_runs} trainings: {', '.join(made[n].history.ended for n in used)}",
+        max(used) * settings.epochs + made[max(used)].history.kept,
+        tuple(note for each in made for note in each.history.notes),
+    )
+    chosen = kept_epochs(settings, [made[n].history for n in used])
+    return course.finish(settings, average([made[n].weights for n in used]), history, chosen)
+
+
+def greedy(made: Sequence[Outcome], loss: Callable[[Weights], float]) -> list[int]:
+    """Which trainings to average: from the best on, each that does not make the average worse.
+
+    Args:
+        made: With the loss of the items that are held out.
+        loss: That of other weights.
+    """
+    order = sorted(range(len(made)), key=lambda n: (made[n].loss, n))
+    used, least = order[:1], made[order[0]].loss
+    for n in order[1:]:
+        found = loss(average([made[each].weights for each in (*used, n)]))
+        if least is not None and found <= least:
+            used, least = [*used, n], found
+    return used
+
+
+def average(weights: Sequence[Weights]) -> Weights:
+    """The mean of each weight.
+
+    Args:
+        weights: One at least, with the same names.
+    """
+    return {name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]}
+
+
+def _run(settings: Soup, job: Job, number: int) -> Soup:
+    rule = settings_of(settings)["learning_rate"]
+    rate = highest_rate(settings, job.local.spec.modality) * 2 ** _OCTAVES[number]
+    return replace(settings, learning_rate=min(rule.high, max(rule.low, rate)))
+
+
+def _share_of(deadline: float | None, n_left: int) -> float | None:
+    now = time.monotonic()
+    return None if deadline is None else now + (deadline - now) / n_left
+
+
+def _counted(epoch: Epoch, before: int) -> Epoch:
+    return replace(epoch, number=before + epoch.number)
+
+
+def _counted_on(on_epoch: Callable[[Epoch], None] | None, before: int) -> Callable[[Epoch], None] | None:
+    return None if on_epoch is None else lambda epoch: on_epoch(_counted(epoch, before))

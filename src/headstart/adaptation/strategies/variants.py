@@ -1,0 +1,81 @@
+"""Ways to fine-tune that have a name of their own: `FineTune` with other defaults, and the soup, which trains often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from headstart.adaptation.strategies.finetune import FineTune
+from headstart.adaptation.strategies.settings import real, whole, word
+
+if TYPE_CHECKING:
+    from headstart.adaptation.finetuning import Job
+    from headstart.adaptation.tuning import Tuned
+
+
+@dataclass(frozen=True, slots=True)
+class Full(FineTune):
+    """All stages move, at one rate: nothing is computed ahead, so each epoch costs about as much as the network."""
+
+    n_stages: int | None = whole(None, 1, 64)
+    name: ClassVar[str] = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Gradual(FineTune):
+    """ULMFiT (Howard and Ruder 2018, arXiv:1801.06146): one stage after the other, lower ones slower, and its rates."""
+
+    n_stages: int | None = whole(4, 1, 64)
+    unfreeze_every: int = whole(1, 0, 200)
+    stage_decay: float = real(1 / 2.6, 0.1, 1.0)
+    schedule: str = word("slanted_triangular", "one_cycle", "cosine")
+    name: ClassVar[str] = "gradual"
+
+
+@dataclass(frozen=True, slots=True)
+class Surgical(FineTune):
+    """One stage moves, the lowest above the cut, and the head (Lee et al. 2022, arXiv:2210.11466).
+
+    Early stages suit data that look different from those of the pretraining, late ones other classes.
+    """
+
+    n_stages: int | None = whole(3, 1, 64)
+    trains: Literal["all", "biases", "one", "adapters"] = word("one", "all", "biases", "adapters")
+    name: ClassVar[str] = "surgical"
+
+
+@dataclass(frozen=True, slots=True)
+class Biases(FineTune):
+    """Biases and norms of the last stages move (BitFit, Ben Zaken et al. 2021, arXiv:2106.10199), at a higher rate."""
+
+    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True)
+    trains: Literal["all", "biases", "one", "adapters"] = word("biases", "all", "one", "adapters")
+    name: ClassVar[str] = "biases"
+
+
+@dataclass(frozen=True, slots=True)
+class Lora(FineTune):
+    """Adapters of low rank beside linear layers (Hu et al. 2021, arXiv:2106.09685), merged into them at the end."""
+
+    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True)
+    trains: Literal["all", "biases", "one", "adapters"] = word("adapters", "all", "biases", "one")
+    name: ClassVar[str] = "lora"
+
+
+@dataclass(frozen=True, slots=True)
+class Soup(FineTune):
+    """Several trainings with other rates and seeds, and the mean of their weights (2203.05482).
+
+    With held-out items only those are averaged that do not make the mean worse; without, all are.
+
+    Attributes:
+        n_runs: Trainings; all begin at the same weights.
+    """
+
+    n_runs: int = whole(3, 2, 8)
+    name: ClassVar[str] = "soup"
+
+    def _train(self, job: Job) -> Tuned:
+        from headstart.adaptation.soup import soup
+
+        return soup(self, job)
