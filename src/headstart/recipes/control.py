@@ -12,10 +12,9 @@ from jaxtyping import Float64
 
 from headstart.backbones.resolve import Local
 from headstart.data.split import Split
-from headstart.recipes.climb import Climb
+from headstart.recipes.climb import RESERVE_S, Climb
 from headstart.recipes.options import FitOptions
 
-_RESERVE_S = 4.0  # for evaluation, report and bundle, as on the way up the ladder
 _PASSES_A_STEP = 3  # forward, and back, which is about twice as much
 
 
@@ -62,7 +61,7 @@ def same_network(local: Local, sides: Split, climb: Climb, *, options: FitOption
     if not can_be_fresh(local):
         return _left_out(name, "its library cannot make it anew", climb)
     train, unseen, seed = sides.train, sides.test.items, options.seed
-    ends = options.started + options.budget_s - _RESERVE_S
+    ends = options.started + options.budget_s - RESERVE_S
     seconds = min(options.adaptation_s, ends - time.monotonic())
     pace = climb.speeds.speed(local.spec.name, device=climb.compute.device, dtype=climb.compute.precision)
     least_s = _PASSES_A_STEP * len(train) / pace if pace else 0.0
