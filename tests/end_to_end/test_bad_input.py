@@ -298,6 +298,16 @@ def test_an_unknown_backbone(cli: Cli) -> None:
     )
 
 
+def test_a_strategy_for_something_else(cli: Cli, network: Network) -> None:
+    reviews(Path("a.csv"))
+    refused(
+        cli,
+        *("fit", "a.csv", "--strategy", "views"),
+        message="the strategy 'views' is for images, but the data holds texts",
+        hint="For texts there are linear, prototype, knn, mlp, head2toe",
+    )
+
+
 def test_a_backbone_for_something_else(cli: Cli, network: Network) -> None:
     reviews(Path("a.csv"))
     refused(

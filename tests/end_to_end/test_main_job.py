@@ -117,7 +117,7 @@ def test_a_folder_of_photos(cli: Cli, network: Network) -> None:
     assert [each["settings"]["layers"] for each in found["candidates"]] == ["last", "stages", "all"]
 
 
-@pytest.mark.parametrize("strategy", ["prototype", "knn", "mlp", "head2toe"])
+@pytest.mark.parametrize("strategy", ["prototype", "knn", "mlp", "head2toe", "views"])
 def test_a_strategy_that_was_named_is_what_the_bundle_predicts_with(cli: Cli, network: Network, strategy: str) -> None:
     photos(Path("photos"))
     asked = ["--strategy", strategy, *(("--set", "k=3") if strategy == "knn" else ())]
@@ -134,6 +134,23 @@ def test_a_strategy_that_was_named_is_what_the_bundle_predicts_with(cli: Cli, ne
     expected = np.array([[float(row[f"p:{name}"]) for name in model.classes] for row in rows])
     probabilities = model.predict_proba([Path("photos", row["item"]) for row in rows])
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_views_are_computed_once_and_the_plain_one_is_what_is_predicted(cli: Cli, network: Network) -> None:
+    photos(Path("photos"))
+    asked = ("--strategy", "linear", "--strategy", "views", "--set", "n_views=3")
+    first = cli("fit", "photos", "--out", "first", *FIT, *asked)
+    assert first.code == 0, first.err
+    found = check_run(Path("first"))
+    # All items for the backbone and the control, and two views of those for training, which all proposals share.
+    once = 2 * 36 + 2 * found["data"]["n_train"]
+    assert network.n_items == once
+    assert [each["strategy"] for each in found["candidates"]] == ["linear", "views"] * 3
+    assert found["candidates"][1]["settings"]["n_views"] == 3
+    assert [each["computed"] for each in events("first", "views")] == [2 * found["data"]["n_train"]]
+    assert cli("fit", "photos", "--out", "second", *FIT, *asked).code == 0
+    assert network.n_items == once
+    assert settled(check_run(Path("second"))) == settled(found)
 
 
 def test_several_strategies_are_compared_out_of_fold(cli: Cli, network: Network) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from headstart._progress import Silent
-from headstart.adaptation.strategies import Knn, Linear, Prototype
+from headstart.adaptation.strategies import Knn, Linear, MakeStrategy, Prototype, Views
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute, Extraction, Features, namespace_of
 from headstart.features.memory import MemoryStore
+from headstart.features.views import PLAIN, View
 from headstart.recipes import climb as module
 from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.workspace import Clock, Workspace
@@ -59,12 +61,19 @@ class Machine:
     calls: list[tuple[str, int]] = field(default_factory=list)
 
     def extract(
-        self, items: Items, backbones: Sequence[Local], *, store: MemoryStore, deadline: float | None, **_: Any
+        self,
+        items: Items,
+        backbones: Sequence[Local],
+        *,
+        store: MemoryStore,
+        deadline: float | None,
+        views: Sequence[View] = (PLAIN,),
+        **_: Any,
     ) -> Extraction:
         """As the true one: what the store has is free, and an item is computed even when it is late already."""
         begin, found = self.now, []
-        for local in backbones:
-            namespace = namespace_of(local, COMPUTE)
+        for view, local in product(views, backbones):
+            namespace = namespace_of(local, COMPUTE, view)
             values, there = store.read(namespace, items.keys)
             n = 0
             for row, key in enumerate(items.keys):
@@ -239,6 +248,56 @@ def test_each_strategy_is_tried_on_each_proposal_and_named_where_it_is_left_out(
     late.first_pass([local])
     _divided(late).try_all(proposals(local.spec)[:1], makes, TARGETS[:-2], FOLDS[:-2], n_classes=2, seed=0)
     assert "a · last · knn is left out" in _said(late)
+
+
+def _try_views(climb: Climb, makes: Sequence[MakeStrategy], layers: int = 1) -> list[str]:
+    wanted = proposals(_local("a").spec)[:layers]
+    climb.try_all(wanted, makes, TARGETS[:-2], FOLDS[:-2], n_classes=2, seed=0)
+    return [each.strategy.name for each in climb.candidates]
+
+
+def test_views_are_computed_for_training_items_alone_and_once(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=100.0)
+    assert _try_views(climb, [Linear, partial(Views, n_views=3)], layers=2) == ["linear", "views"] * 2
+    assert machine.calls == [("a", 100), ("a", 98), ("a", 98)]
+    assert [len(view.values) for view in climb.seen["a"].views] == [98, 98]
+    assert climb.unseen["a"].views == ()
+    again = _climb(tmp_path, budget_s=100.0 + machine.now, store=cast("MemoryStore", climb.store))
+    again.first_pass([_local("a")])
+    assert _try_views(_divided(again), [partial(Views, n_views=3)]) == ["views"]
+    assert machine.calls[3:] == [("a", 0)] * 3
+
+
+def test_more_views_than_there_are_compute_those_that_lack(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=100.0)
+    _try_views(climb, [partial(Views, n_views=2)])
+    _try_views(climb, [partial(Views, n_views=3)])
+    assert machine.calls[1:] == [("a", 98), ("a", 0), ("a", 98)]
+
+
+def test_views_that_cannot_fit_are_not_begun(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=32.5)
+    # 98 training items in two further views at 8 a second are 24.5 s, and loading takes 1 s.
+    assert _try_views(climb, [Linear, partial(Views, n_views=3)]) == ["linear"]
+    expected = "a · last · views is left out: it needs about 26 s, and the budget leaves 16 s for it."
+    assert expected in _said(climb)
+    assert len(machine.calls) == 1
+
+
+def test_linear_takes_the_place_of_what_has_no_time(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=32.5)
+    assert _try_views(climb, [partial(Views, n_views=3)], layers=2) == ["linear"]
+    assert _said(climb).endswith("linear takes its place.")
+
+
+def test_views_that_turn_out_too_slow_are_left_out_and_kept(machine: Machine, tmp_path: Path) -> None:
+    climb = _after_first(machine, tmp_path, budget_s=50.0)
+    machine.pace = 2.0
+    assert _try_views(climb, [Linear, partial(Views, n_views=3)]) == ["linear"]
+    assert "a · last · views is left out" in _said(climb)
+    assert "the others are kept" in _said(climb)
+    assert climb.seen["a"].views == ()
+    assert machine.now <= 50.0 - 3.0
 
 
 def test_going_on_with_fewer_items_keeps_rows_together(machine: Machine, tmp_path: Path) -> None:
