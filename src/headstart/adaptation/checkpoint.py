@@ -20,6 +20,29 @@ _RECORD = "headstart.training/1"
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """How the schedule goes on, so that it comes to its end with the last epoch that there is time for.
+
+    Attributes:
+        last: How many epochs there will be.
+        since: How many were done when this was planned.
+        share: The share of the schedule that was done then.
+    """
+
+    last: int
+    since: int = 0
+    share: float = 0.0
+
+    def done(self, epochs: float) -> float:
+        """The share of the schedule that is done after so many epochs.
+
+        Args:
+            epochs: From `since` to `last`.
+        """
+        return self.share + (1 - self.share) * (epochs - self.since) / (self.last - self.since)
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """How far a training is. Random numbers and rates follow from it, so they need not be kept.
 
@@ -29,6 +52,7 @@ class Position:
         rate: What all rates are multiplied by: 1, and less after the loss has diverged.
         steps: Those that are done.
         pieces: In how many pieces each batch is computed.
+        plan: How the schedule goes from here on.
         notes: What went wrong on the way.
     """
 
@@ -38,6 +62,7 @@ class Position:
     steps: int = 0
     pieces: int = 1
     notes: tuple[str, ...] = ()
+    plan: Plan | None = None
 
 
 def snapshot(weights: Mapping[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer, averages: Tensors) -> Tensors:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from headstart._randomness import generator
 from headstart.adaptation.checkpoint import (
+    Plan,
     Position,
     Tensors,
     assign,
@@ -33,6 +34,7 @@ from headstart.adaptation.schedules import Schedule
 __all__ = ["Batch", "Loop", "Step", "train"]
 
 _LOWER = 0.1
+_TIMELY = 0.95  # of the time that is left is planned for epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ def train(
     A loss that is not finite, or an epoch with a loss worse than `worst_loss`, goes back to the end of the last good
     epoch with a tenth of the rate. When that happens a second time, the training ends there.
 
+    Where a deadline leaves no time for all epochs, the schedule comes to its end with the last one that it leaves time
+    for (Li, Yumer and Ramanan, 2020): a rate that never came down leaves a network worse than it might be.
+
     A step for which the memory is too small is done again in 2, 4, 8, … pieces, and so are all steps after it.
 
     Args:
@@ -111,8 +116,9 @@ def train(
         restore(tensors, weights, optimiser, averages)
         best = of_kind(tensors, "best")
     good, kept, ended = snapshot(weights, optimiser, averages), len(position.epochs), _ended(loop, position)
+    laps: list[float] = []
     while not ended:
-        number = len(position.epochs)
+        begin, number = time.monotonic(), len(position.epochs)
         if prepare is not None:
             prepare(number)
         todo = batches(number)
@@ -140,6 +146,9 @@ def train(
             write(file, good | named(best, "best"), position)
         if on_epoch is not None:
             on_epoch(epoch)
+        laps.append(time.monotonic() - begin)
+        if deadline is not None:
+            position = replace(position, plan=_planned(loop, position, deadline, sum(laps) / len(laps)))
         ended = _ended(loop, position)
     is_stopped = watch(position.epochs, loop.patience) is not None
     assign(weights, best if is_stopped else averages or weights)
@@ -149,8 +158,20 @@ def train(
 
 def _ended(loop: Loop, position: Position) -> str:
     """Why the training is over, or an empty string."""
-    is_done = len(position.epochs) >= loop.epochs
-    return watch(position.epochs, loop.patience) or (f"all {loop.epochs} epochs" if is_done else "")
+    n_done, last = len(position.epochs), _plan(loop, position).last
+    told = f"all {loop.epochs} epochs" if last == loop.epochs else f"{last} of {loop.epochs} epochs, for want of time"
+    return watch(position.epochs, loop.patience) or (told if n_done >= last else "")
+
+
+def _plan(loop: Loop, position: Position) -> Plan:
+    return position.plan or Plan(loop.epochs)
+
+
+def _planned(loop: Loop, position: Position, deadline: float, lap_s: float) -> Plan:
+    """The plan for the epochs that there is time for; the old one where that is as many as it has."""
+    plan, n_done = _plan(loop, position), len(position.epochs)
+    last = min(loop.epochs, n_done + max(0, int(_TIMELY * (deadline - time.monotonic()) / lap_s)))
+    return plan if last == plan.last else Plan(last, n_done, plan.done(n_done))
 
 
 def _diverged(epoch: Epoch, worst_loss: float) -> float | None:
@@ -195,12 +216,12 @@ def _epoch(
     """One epoch, up to the deadline or the first loss that is not finite; and whether all of it was done."""
     start, losses, norms, is_whole = time.monotonic(), [], [], True
     answers: list[tuple[torch.Tensor, torch.Tensor]] = []
-    number, pieces = len(position.epochs), position.pieces
+    number, pieces, plan = len(position.epochs), position.pieces, _plan(loop, position)
     parameters, averaged = list(weights.values()), list(averages.values())
     with torch.random.fork_rng(sorted({each.get_device() for each in parameters if each.is_cuda})):
         _seed(loop, number)
         for step, batch in enumerate(batches):
-            share = loop.schedule((number + step / len(batches)) / loop.epochs)
+            share = loop.schedule(plan.done(number + step / len(batches)))
             for group in optimiser.param_groups:
                 group["lr"] = position.rate * share * group["peak_lr"]
             while True:

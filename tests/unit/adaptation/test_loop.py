@@ -16,6 +16,7 @@ from torch import nn
 
 from headstart._records import from_json, to_json
 from headstart.adaptation import checkpoint
+from headstart.adaptation import loop as loop_module
 from headstart.adaptation.epochs import Epoch, History, Scores, scores
 from headstart.adaptation.schedules import cosine
 from headstart.errors import BackboneError, OptionError, OutputError
@@ -148,6 +149,37 @@ def test_a_loss_worse_than_allowed_counts_as_diverged() -> None:
     history = Problem().train(replace(LOOP, worst_loss=0.01))
     assert history.epochs == ()
     assert history.ended == "stopped after epoch 0: the loss diverged again"
+
+
+def test_where_time_is_short_the_rate_comes_down_with_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch of six steps takes a second on this clock; there is time for three of ten."""
+    clock = Problem(lr=0.01)
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: 100 + clock.n_losses / STEPS)
+    history = clock.train(replace(LOOP, epochs=10), deadline=103.2)
+    assert len(history.epochs) == history.kept == 3
+    assert history.ended == "3 of 10 epochs, for want of time"
+    shares = [epoch.lr / 0.01 for epoch in history.epochs]
+    # The first epoch went as if there were ten; the other two go the whole way that is left.
+    assert shares[0] == pytest.approx(cosine((5 / 6) / 10))
+    assert shares[2] == pytest.approx(cosine(0.1 + 0.9 * (1 + 5 / 6) / 2))
+
+
+def test_with_enough_time_a_deadline_changes_nothing() -> None:
+    free, bound = Problem(), Problem()
+    free.train()
+    history = bound.train(deadline=time.monotonic() + 3600)
+    assert free.bits() == bound.bits()
+    assert history.ended == "all 4 epochs"
+
+
+def test_time_that_was_thought_too_short_is_used_when_it_is_there_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first epoch is slow: 5 seconds, and each later one takes one."""
+    clock = Problem()
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: 100 + clock.n_losses / STEPS + 4 * (clock.n_losses > 1))
+    history = clock.train(replace(LOOP, epochs=8), deadline=113.0)
+    assert 4 < len(history.epochs) <= 8
+    rates = [epoch.lr for epoch in history.epochs]
+    assert rates == sorted(rates, reverse=True)
 
 
 def test_after_the_deadline_no_further_step_is_made() -> None:
