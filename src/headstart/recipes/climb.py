@@ -313,7 +313,7 @@ class Climb:
         return pace * known.gflops / backbone.spec.gflops if pace and known.gflops and backbone.spec.gflops else None
 
     def _trial_s(self, width: int, strategy: Strategy | None = None) -> float:
-        """Seconds to cross-validate, from the widest candidate so far; the work grows with the width.
+        """Seconds to cross-validate, from the widest candidate so far; the work grows with the width and the views.
 
         From candidates of the same strategy, where there are any.
         """
@@ -321,7 +321,8 @@ class Climb:
             return 0.0
         alike = [each for each in self.candidates if strategy is not None and each.strategy.name == strategy.name]
         widest = max(alike or self.candidates, key=lambda each: each.proposal.width)
-        return widest.seconds * max(1.0, width / widest.proposal.width)
+        n_views = 1 if strategy is None or alike else strategy.n_views
+        return n_views * widest.seconds * max(1.0, width / widest.proposal.width)
 
     def _say_late(self, name: str, n_late: int) -> None:
         self.progress.say(

@@ -16,7 +16,7 @@ from headstart.search.candidates import Candidate
 
 _SHARES = (0.125, 0.25, 0.5)
 _N_DRAWS = 4
-_MAX_WORK = 4e9  # items × width × problems: a few seconds on two cores
+_MAX_WORK = 4e9  # rows × width × problems: a few seconds on two cores
 
 
 def draw_curve(
@@ -46,7 +46,7 @@ def draw_curve(
             are worth (Kish's number). Every item is its own where None.
     """
     units = np.arange(len(targets)) if units is None else units
-    used = _folds_in_reach(folds, len(targets) * candidate.proposal.width)
+    used = _folds_in_reach(folds, len(targets) * candidate.strategy.n_views * candidate.proposal.width)
     measured = np.isin(folds, used)
     masks = [
         _thinned(folds != fold, targets, units, share, generator(seed, "learning curve", draw, int(fold)))
