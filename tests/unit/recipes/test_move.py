@@ -1,0 +1,178 @@
+"""Moving weights within a budget: which folds are trained, and what becomes the model, on a clock of the test's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from search.synthetic import features, spec
+
+from headstart.adaptation.epochs import Epoch, History, Scores
+from headstart.adaptation.strategies import FineTune, Views
+from headstart.adaptation.strategies.linear import Linear
+from headstart.adaptation.tuning import Tuned
+from headstart.backbones.resolve import Local
+from headstart.data.dataset import Dataset, Items
+from headstart.errors import OptionError
+from headstart.features.extract import Compute, Features
+from headstart.features.memory import MemoryStore
+from headstart.recipes import move as module
+from headstart.recipes.climb import Climb
+from headstart.recipes.move import Move, check_modality, scratch_of
+from headstart.recipes.watch import Watch
+from headstart.recipes.workspace import Clock, NoLog
+from headstart.search.candidates import Proposal, try_out
+from recipes.test_climb import Said
+
+N = 100
+TARGETS = np.arange(N) % 2
+FOLDS = np.arange(N) // 2 % 5
+BACKBONE = spec("a", layers=(("early", 3), ("last", 4)))
+LOCAL = Local(BACKBONE, Path(), {})
+
+
+@dataclass(frozen=True)
+class Training:
+    """A strategy that takes so long on a clock, and predicts a given share of all items right."""
+
+    clock: Turned
+    share: float = 1.0
+    seconds: float = 10.0
+    epochs: int = 2
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    name: ClassVar[str] = "training"
+    modalities: ClassVar[tuple[str, ...]] = ("image",)
+
+    def fit(self, local: Local, items: Items, targets: np.ndarray, start: Any, **options: Any) -> Tuned:
+        held_out = options["held_out"]
+        self.calls.append({"n_held_out": 0 if held_out is None else int(held_out.sum()), "start": start, **options})
+        n = len(items) - self.calls[-1]["n_held_out"]
+        self.clock.now += self.seconds * n / 80
+        is_right = np.arange(N) % 20 < 20 * self.share
+        logits = np.zeros((N, 2), dtype=np.float32)
+        logits[np.arange(N), np.where(is_right, targets, 1 - targets)] = 1.0
+        lap = self.seconds * n / 80 / self.epochs
+        done = tuple(Epoch(number + 1, Scores(1.0), None, 1e-3, 1e-3, 1.0, lap) for number in range(self.epochs))
+        for epoch in done:
+            options["on_epoch"](epoch)
+        tuned = replace(local, spec=replace(local.spec, name="a+training"))
+        return Tuned(tuned, start, logits, History(done, "all", self.epochs))
+
+
+@dataclass
+class Turned:
+    """A clock."""
+
+    now: float = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Turned:
+    turned = Turned()
+    monkeypatch.setattr("time.monotonic", lambda: turned.now)
+    return turned
+
+
+def made(tmp_path: Path, *, budget_s: float, pace: float = 1000.0) -> tuple[Move, Said]:
+    """Features of which a linear head gets most right, and the budget."""
+    names = tuple(map(str, range(N)))
+    items = Items("image", tuple(np.zeros((2, 2, 3), np.uint8) for _ in range(N)), names, names)
+    train = Dataset(items, TARGETS, ("x", "y"), source="here")
+    store, said = MemoryStore(), Said()
+    store.remember_speed("a", pace, device="cpu", dtype="float32")
+    climb = Climb(items, store, store, Compute(), Clock(0.0, budget_s), NoLog(), said)
+    climb.seen["a"] = features(BACKBONE, TARGETS, apart=1.0)
+    for layers in ("last", "all"):
+        proposal = Proposal(layers, (BACKBONE,))
+        climb.candidates.append(try_out(proposal, climb.seen, TARGETS, FOLDS, make=Linear, n_classes=2, seed=0))
+    return Move(climb, train, FOLDS, 0, tmp_path, Watch(NoLog(), said)), said
+
+
+def test_with_time_all_folds_are_trained_and_then_all_items(
+    clock: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, _ = made(tmp_path, budget_s=1000)
+    training = Training(clock)
+    move.try_all([lambda: training], [LOCAL])
+    (*_, moved) = move.climb.candidates
+    assert [call["n_held_out"] for call in training.calls] == [20] * 5
+    assert moved.tested.all()
+    assert moved.start.proposal.layers == "last"
+    monkeypatch.setattr(module, "extract", lambda items, locals_, **_: _Found(len(items)))
+    fitted = move.finish(moved, LOCAL, move.train.items.take(range(7)))
+    assert training.calls[-1]["n_held_out"] == 0
+    assert fitted.note == ""
+    assert fitted.training.value == 1.0
+    assert fitted.predictor.parts[0].backbone == fitted.local.spec.name == "a+training"
+    assert len(move.climb.unseen["a+training"].values) == 7
+    assert [each.fold for each in move.watch.trainings] == [0, 1, 2, 3, 4, None]
+
+
+class _Found:
+    def __init__(self, n: int) -> None:
+        self.features = [Features(spec("a+training"), np.zeros((n, 4), np.float32), np.ones(n, dtype=bool))]
+
+
+def test_time_for_a_training_on_all_items_is_kept(clock: Turned, tmp_path: Path) -> None:
+    move, _ = made(tmp_path, budget_s=60)
+    training = Training(clock)
+    move.try_all([lambda: training], [LOCAL])
+    # A fold takes 10 s, all items 12.5: after three folds there is no time for a fourth and for all.
+    assert len(training.calls) == 3
+    assert move.climb.candidates[-1].accuracy.n == 60
+    assert clock.now + 12.5 <= 60
+
+
+def test_a_hopeless_strategy_is_not_tried_on_further_folds(clock: Turned, tmp_path: Path) -> None:
+    move, _ = made(tmp_path, budget_s=1000)
+    training = Training(clock, share=0.1)
+    move.try_all([lambda: training], [LOCAL])
+    assert len(training.calls) == 1
+    assert move.climb.candidates[-1].difference.high < 0
+
+
+def test_without_time_for_all_items_the_first_training_is_the_model_and_that_is_said(
+    clock: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, said = made(tmp_path, budget_s=20)
+    training = Training(clock)
+    move.try_all([lambda: training], [LOCAL])
+    monkeypatch.setattr(module, "extract", lambda items, locals_, **_: _Found(len(items)))
+    fitted = move.finish(move.climb.candidates[-1], LOCAL, move.train.items.take(range(7)))
+    assert len(training.calls) == 1
+    assert "trained on 80 of 100 training items" in fitted.note
+    assert fitted.note in said.messages
+
+
+def test_without_time_for_the_activations_nothing_is_trained(clock: Turned, tmp_path: Path) -> None:
+    move, said = made(tmp_path, budget_s=20, pace=1.0)
+    training = Training(clock)
+    move.try_all([lambda: training], [LOCAL])
+    assert training.calls == []
+    assert said.messages == [
+        "a · last · training is left out: it needs about 101 s, and the budget leaves 16 s for it."
+    ]
+
+
+def test_a_second_strategy_leaves_the_first_its_time(clock: Turned, tmp_path: Path) -> None:
+    move, _ = made(tmp_path, budget_s=1000)
+    first, second = Training(clock), Training(clock)
+    move.try_all([lambda: first, lambda: second], [LOCAL])
+    deadlines = [call["deadline"] for call in (*first.calls, *second.calls)]
+    assert deadlines == [996.0] * 5 + [996.0 - 12.5] * 5
+
+
+def test_strategies_are_refused_for_items_that_they_are_not_for(clock: Turned) -> None:
+    check_modality([FineTune(), Views(())], "image")
+    with pytest.raises(OptionError, match="the strategy 'views' is for images, but the data holds texts") as caught:
+        check_modality([FineTune(), Views(())], "text")
+    assert "finetune" in str(caught.value.hint)
+
+
+def test_trainings_of_the_same_data_have_the_same_folder(tmp_path: Path) -> None:
+    dataset = made(tmp_path, budget_s=1)[0].train
+    assert scratch_of(dataset, tmp_path) == scratch_of(replace(dataset, source="elsewhere"), tmp_path)
+    assert scratch_of(dataset, tmp_path) != scratch_of(dataset.take(range(9)), tmp_path)
