@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -58,14 +59,18 @@ def prune(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Remove features, those that were not used for longest first."""
+    """Remove features, those that were not used for longest first, and what killed trainings left behind."""
     max_bytes = None if max_size is None else parse_size(max_size)
 
+    from headstart._home import default_home
     from headstart.cli.console import emit, output
     from headstart.features.store import Store
+    from headstart.recipes.trainings import HOUR_S, sweep
 
     with Store.open() as store:
         result = store.prune(max_bytes, backbone=backbone)
+    if backbone is None:
+        result = replace(result, freed_bytes=result.freed_bytes + sweep(default_home(), idle_s=HOUR_S))
     if as_json:
         from headstart._records import to_json
 

@@ -28,7 +28,7 @@ from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.control import same_network
 from headstart.recipes.judge import from_scratch, judge
-from headstart.recipes.move import Fitted, Move, check_modality, scratch_of
+from headstart.recipes.move import Fitted, Move, check_modality
 from headstart.recipes.nearness import nearness_of
 from headstart.recipes.options import FitOptions
 from headstart.recipes.race import MOST_PASSES, race, rank_passes, shortlist
@@ -36,6 +36,7 @@ from headstart.recipes.reading import name_of, read
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
 from headstart.recipes.stores import open_store
+from headstart.recipes.trainings import WEEK_S, scratch_of, sweep
 from headstart.recipes.watch import watching
 from headstart.recipes.workspace import Clock, Workspace, open_workspace
 from headstart.reports import Run, write_predictions, write_report, write_run
@@ -152,6 +153,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         run = _write(made, fitted.predictor, {local.spec.name: local for local in usable}, workspace)
         workspace.finish()
         move.clean()
+        sweep(home, idle_s=WEEK_S)
     return run
 
 

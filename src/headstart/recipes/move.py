@@ -61,16 +61,6 @@ def _names_for(modality: str) -> list[str]:
     return [*on_features, *(name for name, make in MOVING.items() if modality in make().modalities)]
 
 
-def scratch_of(dataset: Dataset, home: Path) -> Path:
-    """Where the trainings of a dataset are kept until they are done.
-
-    Args:
-        dataset: The data.
-        home: headstart's home.
-    """
-    return home / "trainings" / dataset.fingerprint[:24]
-
-
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """The model of a run.

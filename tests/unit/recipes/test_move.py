@@ -21,7 +21,7 @@ from headstart.features.extract import Compute, Features
 from headstart.features.memory import MemoryStore
 from headstart.recipes import move as module
 from headstart.recipes.climb import Climb
-from headstart.recipes.move import Move, check_modality, scratch_of
+from headstart.recipes.move import Move, check_modality
 from headstart.recipes.watch import Watch
 from headstart.recipes.workspace import Clock, NoLog
 from headstart.search.candidates import Proposal, try_out
@@ -170,9 +170,3 @@ def test_strategies_are_refused_for_items_that_they_are_not_for(clock: Turned) -
     with pytest.raises(OptionError, match="the strategy 'views' is for images, but the data holds texts") as caught:
         check_modality([FineTune(), Views(())], "text")
     assert "finetune" in str(caught.value.hint)
-
-
-def test_trainings_of_the_same_data_have_the_same_folder(tmp_path: Path) -> None:
-    dataset = made(tmp_path, budget_s=1)[0].train
-    assert scratch_of(dataset, tmp_path) == scratch_of(replace(dataset, source="elsewhere"), tmp_path)
-    assert scratch_of(dataset, tmp_path) != scratch_of(dataset.take(range(9)), tmp_path)
