@@ -1,0 +1,305 @@
+"""The training behind `contrastive`: what its losses are, which texts make a batch, and the head at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from headstart._fingerprint import fingerprint
+from headstart._memory import give_back
+from headstart._randomness import generator
+from headstart._records import to_json
+from headstart.adaptation.epochs import Scores, scores
+from headstart.adaptation.finetuning import Job
+from headstart.adaptation.heads import logistic
+from headstart.adaptation.heads.forms import LinearHead
+from headstart.adaptation.heads.scaling import Scaling
+from headstart.adaptation.loop import Loop, Step, train
+from headstart.adaptation.parameters import interpolate, parameter_groups, train_mode
+from headstart.adaptation.schedules import SCHEDULES
+from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
+from headstart.errors import DataError, OptionError
+from headstart.evaluation.calibration import fit_temperature, softmax
+
+if TYPE_CHECKING:
+    from headstart.adaptation.strategies.contrastive import Contrastive
+
+ContrastiveLoss = Callable[
+    [Float[torch.Tensor, "items items"], Bool[torch.Tensor, "items items"], float], Float[torch.Tensor, ""]
+]
+"""From the cosines of the texts of a batch, which of them are of one class, and a temperature."""
+
+_SHARES = (1.0, 0.75, 0.5, 0.25)
+_DIVERGED = 3.0  # times what the start loses
+_TRIED_BATCHES = 2
+_WATCHED, _COMPARED = 64, 256  # items of each side that are looked at after an epoch, and for a choice
+_NEVER = -1e9  # finite, because the gradient of a softmax of nothing is not a number
+_TINY = 1e-300
+
+
+def groups(
+    cosines: Float[torch.Tensor, "items items"], same: Bool[torch.Tensor, "items items"], temperature: float
+) -> Float[torch.Tensor, ""]:
+    """Supervised contrastive loss: −mean over the others of its class of log softmax over all others (Khosla et al.).
+
+    Its equation 2, with the mean over classes outside of the logarithm. Texts without another of their class count as
+    negatives alone.
+
+    Args:
+        cosines: Of each two texts of a batch.
+        same: Whether they are of one class.
+        temperature: What cosines are divided by.
+    """
+    itself = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    logits = (cosines / temperature).masked_fill(itself, _NEVER)
+    log_shares = logits - logits.logsumexp(dim=1, keepdim=True)
+    positive = same & ~itself
+    counts = positive.sum(dim=1)
+    each = -log_shares.where(positive, 0.0).sum(dim=1) / counts.clamp(min=1)
+    return each.sum() / (counts > 0).sum().clamp(min=1)
+
+
+def pairs(
+    cosines: Float[torch.Tensor, "items items"],
+    same: Bool[torch.Tensor, "items items"],
+    temperature: float,  # noqa: ARG001 - the losses take the same
+) -> Float[torch.Tensor, ""]:
+    """SetFit's loss on all pairs of a batch: (cosine − 1)² for those of one class, cosine² for the others.
+
+    Both kinds have the same say, as SetFit draws as many of each.
+
+    Args:
+        cosines: Of each two texts of a batch.
+        same: Whether they are of one class.
+        temperature: Plays no part.
+    """
+    once = torch.ones_like(same).triu(diagonal=1)
+    squares = (cosines - same.float()).square()
+    means = [squares.where(kind, 0.0).sum() / kind.sum().clamp(min=1) for kind in (once & same, once & ~same)]
+    return (means[0] + means[1]) / 2
+
+
+def ranks(
+    cosines: Float[torch.Tensor, "items items"], same: Bool[torch.Tensor, "items items"], temperature: float
+) -> Float[torch.Tensor, ""]:
+    """Multiple negatives ranking: each pair of one class should be nearer than the first of it to any other class.
+
+    −log of the pair's share in a softmax over itself and the texts of other classes (Henderson et al. 2017, equation 7,
+    with the other classes' texts as the negatives).
+
+    Args:
+        cosines: Of each two texts of a batch.
+        same: Whether they are of one class.
+        temperature: What cosines are divided by.
+    """
+    logits = cosines / temperature
+    others = logits.masked_fill(same, _NEVER).logsumexp(dim=1, keepdim=True)
+    positive = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+    each = torch.nn.functional.softplus(others - logits)
+    return each.where(positive, 0.0).sum() / positive.sum().clamp(min=1)
+
+
+LOSSES: dict[str, ContrastiveLoss] = {"groups": groups, "pairs": pairs, "ranks": ranks}
+"""By name."""
+
+
+def contrast(settings: Contrastive, job: Job) -> Tuned:
+    """What `Contrastive.fit` promises.
+
+    Args:
+        settings: How to train.
+        job: What to train, on what.
+    """
+    if job.local.spec.modality not in settings.modalities:
+        raise OptionError(
+            f"contrastive tuning is for texts, but {job.local.spec.name!r} sees {job.local.spec.modality}s",
+            hint="For images take finetune.",
+        )
+    out = np.zeros(len(job.items), dtype=np.bool_) if job.held_out is None else job.held_out
+    rows, others = np.flatnonzero(~out), np.flatnonzero(out)
+    if not len(rows):
+        raise DataError("contrastive tuning needs texts to train on, but all are held out", hint="Hold out fewer.")
+    body = open_body(
+        *(job.local, job.items),
+        n_stages=settings.n_stages,
+        n_views=1,
+        seed=job.seed,
+        compute=job.compute,
+        scratch=job.scratch,
+        progress=job.progress,
+    )
+    targets = np.asarray(job.targets, dtype=np.int64)
+    model = _Model(body, targets, rows, others, settings, n_classes=len(job.start.bias))
+    batches = partial(draw, targets, rows, settings.steps, settings.batch_size, job.seed)
+    identity = {
+        "settings": fingerprint(to_json(settings, indent=0)),
+        "weights": job.local.spec.source.sha256,
+        "items": fingerprint([job.items.keys, targets.tolist(), out.tolist()]),
+        "seed": str(job.seed),
+    }
+    file = job.scratch / f"{fingerprint([settings.name, identity])[:24]}.training"
+    history = train(
+        Loop(settings.epochs, SCHEDULES[settings.schedule], settings.clip, model.worst_loss(batches(0)), job.seed),
+        model.weights,
+        model.optimiser(),
+        batches,
+        model.loss,
+        identity=identity,
+        file=file,
+        validate=model.measure if len(others) else None,
+        deadline=job.deadline,
+        on_epoch=job.on_epoch,
+    )
+    chosen = {"interpolation": model.choose()} if settings.interpolation is None and len(others) else {}
+    share = 1.0 if settings.interpolation is None else settings.interpolation
+    head, logits = model.finish(chosen.get("interpolation", share))
+    tuned = write_tuned(job.local, body.parts, job.folder, how=settings.name)
+    file.unlink(missing_ok=True)
+    give_back()
+    return Tuned(tuned, head, logits, history, chosen)
+
+
+def draw(
+    targets: Int[np.ndarray, " items"],
+    rows: Int[np.ndarray, " rows"],
+    n_batches: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> list[tuple[np.ndarray]]:
+    """The batches of an epoch: as many texts of each class, no text twice in a batch.
+
+    Where there are more classes than pairs in a batch, each batch has two texts of each of some classes. Classes take
+    turns within a batch, so that each piece of one has several.
+
+    Args:
+        targets: The class of each item.
+        rows: The items that are trained on.
+        n_batches: How many.
+        batch_size: Texts in a batch; at least two of a class, and fewer where classes have fewer.
+        seed: Of the draw.
+        epoch: Counted from 0.
+    """
+    random = generator(seed, "epoch", epoch)
+    classes = [rows[targets[rows] == target] for target in np.unique(targets[rows])]
+    n_classes = min(len(classes), max(2, batch_size // 2))
+    per_class = max(2, batch_size // n_classes)
+    batches = []
+    for _ in range(n_batches):
+        some = [
+            random.permutation(classes[place])[:per_class] for place in random.permutation(len(classes))[:n_classes]
+        ]
+        turns = np.concatenate([np.arange(len(each)) for each in some])
+        batches.append((np.concatenate(some)[np.argsort(turns, kind="stable")],))
+    return batches
+
+
+class _Model:
+    """The upper part of an encoder, and the heads that are fitted on it."""
+
+    def __init__(
+        self,
+        body: Body,
+        targets: np.ndarray,
+        rows: np.ndarray,
+        others: np.ndarray,
+        settings: Contrastive,
+        n_classes: int,
+    ) -> None:
+        self._body, self._settings, self._n_classes = body, settings, n_classes
+        self._targets, self._rows, self._others = targets, rows, others
+        self.weights = body.parts.trained
+        self._start = {name: each.detach().clone() for name, each in self.weights.items()}
+        self._end: dict[str, torch.Tensor] | None = None
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """AdamW with a group for each rate."""
+        asked, parts = self._settings, self._body.parts
+        groups = parameter_groups(
+            *(parts.network, torch.nn.Identity(), parts.stages),
+            lr=asked.learning_rate,
+            stage_decay=asked.stage_decay,
+            weight_decay=asked.weight_decay,
+        )
+        return torch.optim.AdamW(groups, fused=True)
+
+    def loss(self, batch: tuple[np.ndarray, ...]) -> Step:
+        """How the texts of a batch lie; no class is predicted."""
+        (rows,) = batch
+        train_mode(self._body.parts.network)
+        units = torch.nn.functional.normalize(self._body.run(*self._body.inputs(rows)), dim=1)
+        targets = torch.from_numpy(self._targets[rows]).to(units.device)
+        same = targets[:, None] == targets[None]
+        value = LOSSES[self._settings.loss](units @ units.T, same, self._settings.temperature)
+        return Step(value, targets.new_empty(0), targets)
+
+    def worst_loss(self, batches: list[tuple[np.ndarray]]) -> float:
+        """The loss above which training has done harm."""
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # not the caller's random numbers, which differ from call to call
+            return _DIVERGED * max(float(self.loss(batch).loss) for batch in batches[:_TRIED_BATCHES])
+
+    def measure(self) -> Scores:
+        """Log loss, and how a head on some trained texts classifies some that are held out."""
+        others, logits = self._compared(_WATCHED)
+        targets = self._targets[others]
+        return scores(_log_loss(logits, targets, 1.0), logits.argmax(axis=1), targets)
+
+    def choose(self) -> float:
+        """How far from the start, 0, to where training ended, 1, held-out texts are classified best."""
+        return min(_SHARES, key=self._loss_at)
+
+    def finish(self, share: float) -> tuple[LinearHead, Float[np.ndarray, "items classes"]]:
+        """Move the weights so far from the start, and fit the head there.
+
+        Args:
+            share: 0 for the start, 1 for where training ended.
+
+        Returns:
+            The head, and the logits of all texts.
+        """
+        self._put(share)
+        last = self._body.features(np.arange(len(self._targets)))
+        head = self._fitted(last[self._rows], self._rows)
+        return head, head.logits(last)
+
+    def _loss_at(self, share: float) -> float:
+        """With the best temperature: the further texts that were trained on moved, the more is a head too sure."""
+        self._put(share)
+        others, logits = self._compared(_COMPARED)
+        targets = self._targets[others]
+        return _log_loss(logits, targets, fit_temperature(logits, targets))
+
+    def _compared(self, at_most: int) -> tuple[Int[np.ndarray, " others"], Float[np.ndarray, "others classes"]]:
+        """Some held-out texts, and what a head on some trained ones says of them."""
+        rows, others = (self._some(each, at_most) for each in (self._rows, self._others))
+        return others, self._fitted(self._body.features(rows), rows).logits(self._body.features(others))
+
+    def _put(self, share: float) -> None:
+        if self._end is None:
+            self._end = {name: each.detach().clone() for name, each in self.weights.items()}
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(self._end[name])
+        interpolate(self.weights, self._start, share)
+
+    def _fitted(self, last: np.ndarray, rows: np.ndarray) -> LinearHead:
+        scaling = Scaling.fit(last)
+        seen = scaling.apply(last)
+        head = logistic.fit(seen, self._targets[rows], l2=self._settings.l2, n_classes=self._n_classes)
+        return scaling.fold_into(head)
+
+    def _some(self, rows: np.ndarray, at_most: int) -> np.ndarray:
+        """Evenly from all classes."""
+        ordered = rows[np.argsort(self._targets[rows], kind="stable")]
+        return ordered[:: -(-len(rows) // at_most)]
+
+
+def _log_loss(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:
+    shares = softmax(logits, temperature)[np.arange(len(targets)), targets]
+    return float(-np.log(shares + _TINY).mean())
