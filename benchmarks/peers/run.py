@@ -68,7 +68,7 @@ class Environment:
 def python_of(environment: Environment) -> str:
     """The interpreter; made first where it is not there, or was made from other packages."""
     folder = ENVIRONMENTS / environment.name
-    interpreter = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+    interpreter = str(folder / "bin" / "python")
     ready, made_of = folder / "made_of.json", json.dumps([asdict(environment), sysconfig.get_path("purelib")])
     if not ready.exists() or ready.read_text(encoding="utf-8") != made_of:
         print(f"making the environment {environment.name}", flush=True)
@@ -360,7 +360,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", default=SHARED, help="holds images/ and text/ with the sets")
     parser.add_argument("--only", action="append", default=[], metavar="SET", help=f"by default {', '.join(SETS)}")
-    parser.add_argument("--peers", nargs="+", default=[], choices=[*PEERS, []], metavar="NAME", help=", ".join(PEERS))
+    parser.add_argument("--peers", nargs="+", default=[], choices=list(PEERS), metavar="NAME", help=", ".join(PEERS))
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--per-class", type=int, default=0, help="items a class in training and test, for a trial")
     parser.add_argument("--epochs", type=int, default=0, help="instead of each peer's own, for a trial")
