@@ -1,9 +1,11 @@
 """What moving weights brings and costs: test accuracy beside the linear head, and the time of an epoch.
 
-    python benchmarks/finetune.py [DATA_FOLDER] [--only NAME] [--stages 2 4] [--per-class N] [--home FOLDER] [--cost]
+    python benchmarks/finetune.py [DATA_FOLDER] [--only NAME] [--stages 2 4] [--per-class N] [--home FOLDER]
+                                  [--cost] [--overhead]
 
 One seed; the sets' own test. `--cost` measures an epoch instead: beside nothing but the forward and backward passes of
-the trained stages on the same activations, and beside those of the whole network.
+the trained stages on the same activations, and beside those of the whole network. `--overhead` measures what the loop
+costs beside a bare one of PyTorch that does the same steps.
 """
 
 from __future__ import annotations
@@ -21,12 +23,16 @@ import numpy as np
 import torch
 
 from _provenance import provenance
+from headstart._progress import SILENT
 from headstart._randomness import generator
-from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
+from headstart.adaptation.loop import Loop, Step, train
 from headstart.adaptation.parameters import train_mode
+from headstart.adaptation.schedules import one_cycle
+from headstart.adaptation.strategies.finetune import FineTune
+from headstart.adaptation.tuning import Body, open_body
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import resolve
 from headstart.backbones.stages import cut
@@ -41,6 +47,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 SETS = ("images/signs", "images/pacs_sketch", "text/sst2")
 BACKBONES = {"image": "efficientnet_lite0", "text": "all_minilm_l6_v2"}
 FOLDS, COST_ITEMS, REPEATS = 5, 64, 3
+LOOP_ITEMS, LOOP_EPOCHS, LOOP_PAIRS, LOOP_RATE = 256, 2, 5, 3e-4
 
 
 def sampled(data: Dataset, per_class: int) -> tuple[Dataset, np.ndarray]:
@@ -136,6 +143,85 @@ def cost(folder: Path, options: argparse.Namespace, scratch: Path) -> None:
         )
 
 
+def overhead(folder: Path, options: argparse.Namespace, scratch: Path) -> None:
+    """Processor seconds of trainings with the loop, checkpoints and all, and with a bare one, in turns."""
+    with Store.open(options.home or scratch) as store:
+        data = identify(read_dataset(folder), known=store).take(range(LOOP_ITEMS))
+    local = resolve(BACKBONES[data.modality], options.home or scratch)
+    for n_stages in options.stages:
+        body = open_body(
+            *(local, data.items),
+            n_stages=n_stages,
+            n_views=1,
+            seed=0,
+            compute=Compute(),
+            scratch=scratch,
+            progress=SILENT,
+        )
+        ways = with_loop_and_bare(body, local.spec.layers[-1].width, data, scratch / "loop.training")
+        spent: tuple[list[float], list[float]] = ([], [])
+        for turn in range(LOOP_PAIRS + 1):
+            for which in (0, 1) if turn % 2 else (1, 0):
+                begin = time.process_time()
+                ways[which]()
+                if turn:  # the first one warms up
+                    spent[which].append(time.process_time() - begin)
+        ratios = [ours / bare for ours, bare in zip(*spent, strict=True)]
+        middle = [statistics.median(each) for each in (*spent, ratios)]
+        print(
+            f"| {folder.name} | {n_stages} | {middle[0]:.2f} | {middle[1]:.2f} "
+            f"| {middle[2]:.3f} | {min(ratios):.3f}–{max(ratios):.3f} |",
+            flush=True,
+        )
+
+
+def with_loop_and_bare(
+    body: Body, width: int, data: Dataset, file: Path
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Two ways to do the same training, which begins with the same weights each time."""
+    targets = torch.from_numpy(np.asarray(data.targets, dtype=np.int64))
+    head = torch.nn.Linear(width, len(data.classes))
+    weights = body.parts.trained | dict(head.named_parameters())
+    start = {name: each.detach().clone() for name, each in weights.items()}
+    batches = [(np.arange(at, min(at + 32, len(data))),) for at in range(0, len(data), 32)]
+
+    def begin() -> torch.optim.Optimizer:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(start[name])
+        groups = [{"params": list(weights.values()), "lr": LOOP_RATE, "peak_lr": LOOP_RATE}]
+        return torch.optim.AdamW(groups, fused=True)
+
+    def loss(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        train_mode(body.parts.network)
+        logits = head(torch.nn.functional.dropout(body.run(*body.inputs(rows)), 0.2))
+        return torch.nn.functional.cross_entropy(logits, targets[rows], label_smoothing=0.1), logits
+
+    def step(batch: tuple[np.ndarray, ...]) -> Step:
+        value, logits = loss(*batch)
+        return Step(value, logits.detach().argmax(dim=1), targets[batch[0]])
+
+    def ours() -> None:
+        loop = Loop(LOOP_EPOCHS, one_cycle, 1.0, float("inf"), 0)
+        train(loop, weights, begin(), lambda _: batches, step, identity={}, file=file)
+        file.unlink()
+
+    def bare() -> None:
+        optimiser, parameters = begin(), list(weights.values())
+        n_steps = LOOP_EPOCHS * len(batches)
+        rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, LOOP_RATE, total_steps=n_steps, cycle_momentum=False)
+        for at in range(n_steps):
+            value, _ = loss(*batches[at % len(batches)])
+            optimiser.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            rates.step()
+            value.item()
+
+    return ours, bare
+
+
 def timed(network: Callable[..., torch.Tensor], batches: Sequence[tuple[Any, ...]]) -> float:
     """Processor seconds of forward and backward passes."""
     begin = time.process_time()
@@ -155,6 +241,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=FineTune().epochs)
     parser.add_argument("--home", type=Path, help="where features are kept; a temporary folder by default")
     parser.add_argument("--cost", action="store_true", help="measure the time of an epoch")
+    parser.add_argument("--overhead", action="store_true", help="measure the loop beside a bare one")
     options = parser.parse_args()
     if not options.data.exists():
         sys.exit(f"nothing measured: {options.data} is not there")
@@ -162,12 +249,17 @@ def main() -> None:
     if options.cost:
         print("\n| set | stages | epoch, CPU s | its passes alone | ratio | whole network | ratio |")
         print("|---|---|---|---|---|---|---|")
+    elif options.overhead:
+        steps = LOOP_EPOCHS * LOOP_ITEMS // 32
+        print(f"\n| set | stages | {steps} steps with the loop, CPU s | bare | ratio, median of {LOOP_PAIRS} | range |")
+        print("|---|---|---|---|---|---|")
     else:
         print("\n| set | train / test | way | accuracy | seconds |\n|---|---|---|---|---|")
+    measure = cost if options.cost else overhead if options.overhead else accuracy
     for name in SETS:
         if options.only in name:
             with tempfile.TemporaryDirectory() as scratch:
-                (cost if options.cost else accuracy)(options.data / name, options, Path(scratch))
+                measure(options.data / name, options, Path(scratch))
 
 
 if __name__ == "__main__":
