@@ -76,7 +76,7 @@ def test_a_piece_of_a_batch_may_lack_pairs_of_a_kind(name: str, targets: list[in
     units = torch.nn.functional.normalize(torch.randn(len(targets), 4).requires_grad_(), dim=1)
     units.retain_grad()
     loss = LOSSES[name](units @ units.T, same(np.array(targets)), 0.1)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert units.grad is not None
     assert torch.isfinite(loss)
     assert torch.isfinite(units.grad).all()

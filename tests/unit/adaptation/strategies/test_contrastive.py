@@ -59,7 +59,11 @@ class Case:
         return found.features[0].layer("last")
 
     def fit(self, settings: Contrastive = QUICK, **options: Any) -> Tuned:
-        asked = {"held_out": self.held_out, "folder": self.folder / "tuned", "scratch": self.folder / "scratch"}
+        asked: dict[str, Any] = {
+            "held_out": self.held_out,
+            "folder": self.folder / "tuned",
+            "scratch": self.folder / "scratch",
+        }
         return settings.fit(self.local, self.items, self.targets, self.start, compute=Compute(), **(asked | options))
 
     def right(self, tuned: Tuned) -> float:
@@ -107,7 +111,7 @@ def test_held_out_texts_choose_how_far_to_go(texts: Case) -> None:
     assert tuned.chosen["interpolation"] in (0.25, 0.5, 0.75, 1.0)
     asked = texts.fit(
         Contrastive(1, epochs=3, steps=2, learning_rate=1e-3, interpolation=tuned.chosen["interpolation"])
-    )  # type: ignore[arg-type]
+    )
     assert asked.chosen == {}
     np.testing.assert_array_equal(asked.logits, tuned.logits)
 
