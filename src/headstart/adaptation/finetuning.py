@@ -30,6 +30,8 @@ from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
 from headstart.backbones.resolve import Local, source_head
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
+from headstart.evaluation.calibration import fit_temperature, softmax
+from headstart.evaluation.metrics import log_loss
 from headstart.features.extract import Compute
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 Weights = dict[str, torch.Tensor]
 """Those of the network and the head, by name."""
 
-_RATES = {"image": 3e-4, "text": 1e-4}  # measured; networks for texts forget faster
 _SHARES = (1.0, 0.75, 0.5, 0.25)
 _DIVERGED = 3.0  # times what guessing or the start loses, whichever is more
 _TRIED_BATCHES = 8
@@ -84,7 +85,7 @@ class Outcome:
     Attributes:
         weights: Those that could move, adapters merged into them; all others are as they were.
         history: What happened.
-        loss: The log loss of the items that are held out, in nats; None without such.
+        loss: The log loss of the items that are held out, calibrated, in nats; None without such.
     """
 
     weights: Weights
@@ -113,16 +114,6 @@ def kept_epochs(settings: FineTune, histories: Sequence[History]) -> dict[str, i
     """
     kept = [each.kept if each.kept < len(each.epochs) else settings.epochs for each in histories]
     return {"epochs": max(1, *kept)} if settings.patience and max(kept) < settings.epochs else {}
-
-
-def highest_rate(settings: FineTune, modality: str) -> float:
-    """The highest learning rate, chosen by the modality where it was left open.
-
-    Args:
-        settings: How to train.
-        modality: `image` or `text`.
-    """
-    return _RATES[modality] if settings.learning_rate is None else settings.learning_rate
 
 
 class Course:
@@ -236,16 +227,20 @@ class Course:
             lora.merge(self._body.parts.network)
         for weight in self._weights.values():
             weight.requires_grad = True  # for the next training
-        return Outcome(self._copied(), history, self._measure().loss if len(self.held_out) else None)
+        weights = self._copied()
+        return Outcome(weights, history, self.loss(weights) if len(self.held_out) else None)
 
     def loss(self, weights: Mapping[str, torch.Tensor]) -> float:
-        """The log loss of the items that are held out, in nats.
+        """The log loss of the items that are held out, in nats, once a temperature has calibrated it.
+
+        Without that, label smoothing would make a better network look worse than the head it started from.
 
         Args:
             weights: Which to put in place before.
         """
         self._put(weights)
-        return self._measure().loss
+        logits, targets = self._logits(self.held_out) + self._log_shares, self._targets[self.held_out]
+        return log_loss(targets, softmax(logits, fit_temperature(logits, targets))).value
 
     def finish(
         self, settings: FineTune, weights: Weights, history: History, chosen: Mapping[str, int | float | str]
@@ -370,10 +365,9 @@ class _Model:
     def optimiser(self) -> torch.optim.Optimizer:
         """AdamW with a group for each rate."""
         asked, parts = self._settings, self._body.parts
-        modality = "image" if self._body.boundary.lengths is None else "text"
         groups = parameter_groups(
             *(parts.network, self._heads, parts.stages),
-            lr=highest_rate(asked, modality),
+            lr=asked.learning_rate,
             stage_decay=asked.stage_decay,
             weight_decay=asked.weight_decay,
         )

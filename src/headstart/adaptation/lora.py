@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from headstart._optional import import_extra
 from headstart._randomness import generator
 from headstart.errors import BackboneError
 
@@ -25,7 +24,7 @@ def adapt(network: torch.nn.Module, stages: Sequence[torch.nn.Module], name: str
         seed: Of A; B is 0, so that nothing changes before training.
 
     Raises:
-        BackboneError: If the stages have no linear layer, or peft is not installed.
+        BackboneError: If the stages have no linear layer.
     """
     inside = {id(module) for stage in stages for module in stage.modules()}
     layers = [
@@ -38,7 +37,8 @@ def adapt(network: torch.nn.Module, stages: Sequence[torch.nn.Module], name: str
             f"adapters need linear layers to stand beside, but the trained stages of {name!r} have none",
             hint="Choose a vision transformer or a network for texts; for a convolutional one use trains=biases.",
         )
-    peft: Any = import_extra("peft", extra="lora", purpose="training adapters")
+    import peft  # takes seconds, which others than adapters need not
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, "adapters").integers(2**63)))
         peft.inject_adapter_in_model(peft.LoraConfig(r=rank, lora_alpha=_SCALE * rank, target_modules=layers), network)

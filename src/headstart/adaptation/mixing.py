@@ -48,7 +48,7 @@ def mix(activations: Float[torch.Tensor, "items ..."], *, mixup: float, cutmix: 
         )
     cuts = bool(cutmix) and (not mixup or bool(torch.rand(()) < 0.5))
     alpha = cutmix if cuts else mixup
-    share = float(torch.distributions.Beta(alpha, alpha).sample())  # type: ignore[no-untyped-call]
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
     partner = torch.randperm(len(activations)).to(activations.device)
     if not cuts:
         return Mixed(torch.lerp(activations[partner], activations, share), partner, share)

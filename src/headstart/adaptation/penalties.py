@@ -36,7 +36,8 @@ def spectral_shrinkage(last: Float[torch.Tensor, "items width"], strength: float
     """
     if not torch.isfinite(last).all():
         return last.sum()  # has diverged, which the loop sees; the decomposition would fail
-    return strength * torch.linalg.svdvals(last)[-1].square()
+    smallest: torch.Tensor = torch.linalg.svdvals(last)[-1]
+    return strength * smallest.square()
 
 
 def source_relation(

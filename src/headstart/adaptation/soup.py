@@ -15,7 +15,7 @@ import torch
 
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, History
-from headstart.adaptation.finetuning import Course, Job, Outcome, Weights, highest_rate, kept_epochs
+from headstart.adaptation.finetuning import Course, Job, Outcome, Weights, kept_epochs
 from headstart.adaptation.strategies.settings import settings_of
 from headstart.adaptation.tuning import Tuned
 
@@ -39,7 +39,7 @@ def soup(settings: Soup, job: Job) -> Tuned:
             break
         made.append(
             course.train(
-                _run(settings, job, number),
+                _run(settings, number),
                 seed=int(generator(job.seed, "soup", number).integers(2**31)) if number else job.seed,
                 deadline=_share_of(job.deadline, settings.n_runs - number),
                 on_epoch=_counted_on(job.on_epoch, number * settings.epochs),
@@ -81,9 +81,9 @@ def average(weights: Sequence[Weights]) -> Weights:
     return {name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]}
 
 
-def _run(settings: Soup, job: Job, number: int) -> Soup:
+def _run(settings: Soup, number: int) -> Soup:
     rule = settings_of(settings)["learning_rate"]
-    rate = highest_rate(settings, job.local.spec.modality) * 2 ** _OCTAVES[number]
+    rate = settings.learning_rate * 2 ** _OCTAVES[number]
     return replace(settings, learning_rate=min(rule.high, max(rule.low, rate)))
 
 

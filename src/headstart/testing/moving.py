@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -245,7 +245,7 @@ def check_what_was_chosen_needs_no_held_out_items(make: MakeAnyMoving) -> None:
     for name, value in chosen.items():
         assert getattr(strategy, name) == value, f"{name} must be a setting"
     with _scratch() as folder:
-        tuned = _fit(strategy, replace(_example_of(make), held_out=None), folder)
+        tuned = _fit(strategy, _example_of(make), folder, holds_out=False)
         assert not tuned.chosen, "without held-out items nothing can be chosen"
         assert all(epoch.validation is None for epoch in tuned.history.epochs), "nothing is there to be measured"
 
@@ -288,12 +288,13 @@ def _fit(
     given: Example,
     folder: Path,
     *,
+    holds_out: bool = True,
     deadline: float | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Tuned:
     return strategy.fit(
         *(given.local, given.items, given.targets, given.start),
-        held_out=given.held_out,
+        held_out=given.held_out if holds_out else None,
         folder=folder / "tuned",
         scratch=folder / "scratch",
         compute=Compute(),

@@ -38,8 +38,7 @@ class FineTune:
     Attributes:
         n_stages: How many of the last stages move, or None for all; all below them runs once for each item and view.
         epochs: Each sees every training item once, in one of its views.
-        learning_rate: The highest rate of the head and the last stage; None takes what was measured to be good: 3e-4
-            for images, 1e-4 for texts.
+        learning_rate: The highest rate of the head and the last stage.
         trains: What moves in them: `all`; `biases`, which are biases and norms (BitFit, 2106.10199); `one`, the lowest
             of them alone (surgical fine-tuning, 2210.11466); `adapters` beside linear layers, merged into them at the
             end (LoRA, 2106.09685; texts and vision transformers).
@@ -66,7 +65,8 @@ class FineTune:
             training starts from is one without balance.
         class_weights: Whether each item counts the same in the loss, or each class (`balanced`).
         interpolation: Where the result lies between the start, 0, and the trained weights, 1 (WiSE-FT, 2109.01903);
-            None takes what has the lowest log loss on held-out items among 0.25, 0.5, 0.75 and 1, and 1 without such.
+            None takes what has the lowest calibrated log loss on held-out items among 0.25, 0.5, 0.75 and 1, and 1
+            without such.
         ema: Of each step's weights this share of the mean so far is kept, and the mean is the result; 0 for none.
         patience: Epochs in a row in which the loss of held-out items may rise before training stops; the epoch with
             the lowest one is kept. 0 never stops.
@@ -75,7 +75,7 @@ class FineTune:
 
     n_stages: int | None = whole(2, 1, 64)
     epochs: int = whole(12, 1, 200)
-    learning_rate: float | None = real(None, 1e-6, 1e-2, log=True)
+    learning_rate: float = real(3e-4, 1e-6, 1e-2, log=True)
     trains: Literal["all", "biases", "one", "adapters"] = word("all", "biases", "one", "adapters")
     rank: int = whole(8, 1, 256, log=True)
     unfreeze_every: int = whole(0, 0, 200)
@@ -93,7 +93,7 @@ class FineTune:
     co_tuning: float = real(0.0, 0.0, 10.0)
     balance: float = real(0.0, 0.0, 1.0)
     class_weights: Literal["equal", "balanced"] = word("equal", "balanced")
-    interpolation: float | None = real(None, 0.0, 1.0)
+    interpolation: float | None = real(1.0, 0.0, 1.0, auto=True)
     ema: float = real(0.0, 0.0, 0.9999)
     patience: int = whole(0, 0, 200)
     clip: float = real(1.0, 0.01, 100.0, log=True)

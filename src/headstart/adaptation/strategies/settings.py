@@ -71,9 +71,9 @@ def whole(default: int | None, low: int, high: int, *, log: bool = False) -> Any
     return _declared(default, Setting("whole", low, high, log=log, auto=default is None))
 
 
-def real(default: float | None, low: float, high: float, *, log: bool = False) -> Any:
-    """A field that is a number; None as default means that cross-validation chooses it."""
-    return _declared(default, Setting("real", low, high, log=log, auto=default is None))
+def real(default: float | None, low: float, high: float, *, log: bool = False, auto: bool = False) -> Any:
+    """A field that is a number; None, as default or where `auto` allows it, means that cross-validation chooses it."""
+    return _declared(default, Setting("real", low, high, log=log, auto=auto or default is None))
 
 
 def word(default: str, *others: str) -> Any:

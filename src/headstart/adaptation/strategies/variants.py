@@ -48,7 +48,7 @@ class Surgical(FineTune):
 class Biases(FineTune):
     """Biases and norms of the last stages move (BitFit, Ben Zaken et al. 2021, arXiv:2106.10199), at a higher rate."""
 
-    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True)
+    learning_rate: float = real(1e-3, 1e-6, 1e-2, log=True)
     trains: Literal["all", "biases", "one", "adapters"] = word("biases", "all", "one", "adapters")
     name: ClassVar[str] = "biases"
 
@@ -57,7 +57,7 @@ class Biases(FineTune):
 class Lora(FineTune):
     """Adapters of low rank beside linear layers (Hu et al. 2021, arXiv:2106.09685), merged into them at the end."""
 
-    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True)
+    learning_rate: float = real(1e-3, 1e-6, 1e-2, log=True)
     trains: Literal["all", "biases", "one", "adapters"] = word("adapters", "all", "biases", "one")
     name: ClassVar[str] = "lora"
 

@@ -23,7 +23,7 @@ from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
-from headstart.evaluation.calibration import softmax
+from headstart.evaluation.calibration import fit_temperature, softmax
 from headstart.evaluation.metrics import log_loss
 from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
@@ -285,7 +285,8 @@ def test_held_out_items_choose_how_far_to_go(texts: Case) -> None:
     losses = {}
     for share in (0.25, 0.5, 0.75, 1.0):
         logits = texts.fit(replace(asked, interpolation=share)).logits[texts.held_out]
-        losses[share] = log_loss(texts.targets[texts.held_out], softmax(logits), seed=0).value
+        targets = texts.targets[texts.held_out]
+        losses[share] = log_loss(targets, softmax(logits, fit_temperature(logits, targets)), seed=0).value
     best = min(losses, key=lambda share: losses[share])
     assert tuned.chosen == {"interpolation": best}
     assert len(set(losses.values())) == 4

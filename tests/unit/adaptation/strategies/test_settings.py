@@ -12,6 +12,7 @@ from headstart.adaptation.strategies.settings import (
     read_settings,
     real,
     settings_of,
+    settled,
     values_of,
     whole,
     word,
@@ -40,6 +41,23 @@ class Other:
 def test_what_is_no_setting_is_not_one() -> None:
     assert list(settings_of(Sample)) == ["k", "rate", "kind"]
     assert settings_of(Sample)["k"].log
+
+
+def test_a_setting_with_a_default_may_be_left_to_choose_where_it_says_so() -> None:
+    @dataclass(frozen=True)
+    class Chosen:
+        share: float | None = real(1.0, 0.0, 1.0, auto=True)
+
+    assert settings_of(Chosen)["share"].rule == "a number from 0 to 1 or auto"
+    assert read_settings({"share": "auto"}, {"chosen": Chosen}) == {"chosen": {"share": None}}
+    assert values_of(Chosen()) == {"share": 1.0}
+
+
+def test_what_held_out_items_chose_is_put_in_and_checked() -> None:
+    assert settled(Sample(rate=0.1), {"k": 4}) == Sample(k=4, rate=0.1)
+    assert settled(Sample(), {}) == Sample()
+    with pytest.raises(OptionError, match="must be a whole number from 1 to 50 or auto, but got 99"):
+        settled(Sample(), {"k": 99})
 
 
 def test_what_is_left_to_choose_has_no_value() -> None:
