@@ -3,6 +3,10 @@
 A few labels make many pairs: of 16 texts there are 120, and each says whether its two belong to the same class. That is
 SetFit's idea (Tunstall et al. 2022, 2209.11055). What comes out is another backbone with a linear head on its layer
 `last`, as of `finetune`.
+
+On sst2 with 8 labels a class accuracy was 0.642, where the linear head had 0.603 on the same layer and 0.622 on all of
+them; with 32 labels it was 0.739 against 0.654 and 0.689, and the losses `groups` and `ranks` tied (MiniLM, 3 seeds,
+500 test items, about 50 processor seconds; `benchmarks/contrastive.py`).
 """
 
 from __future__ import annotations
