@@ -95,7 +95,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
         ),
         (
             ("--strategy", "kn"),
-            "no strategy is called 'kn'; for images and texts there are linear, prototype, knn, mlp, head2toe",
+            "no strategy is called 'kn'; there are linear, prototype, knn,",
             "Did you mean 'knn'?",
         ),
     ],

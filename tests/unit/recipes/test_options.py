@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headstart.adaptation.strategies import STRATEGIES
+from headstart.adaptation.strategies import MOVING, STRATEGIES
 from headstart.errors import OptionError
 from headstart.recipes.options import FitOptions
 
@@ -31,7 +31,7 @@ from headstart.recipes.options import FitOptions
         ),
         (
             {"strategies": ("linaer",)},
-            f"no strategy is called 'linaer'; for images and texts there are {', '.join(STRATEGIES)}",
+            f"no strategy is called 'linaer'; there are {', '.join((*STRATEGIES, *MOVING))}",
             "Did you mean 'linear'?",
         ),
         (
