@@ -16,8 +16,9 @@ import torch
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, History
 from headstart.adaptation.finetuning import Course, Job, Outcome, Weights, kept_epochs
-from headstart.adaptation.strategies.settings import settings_of
+from headstart.adaptation.strategies.settings import AUTO, settings_of
 from headstart.adaptation.tuning import Tuned
+from headstart.errors import OptionError
 
 if TYPE_CHECKING:
     from headstart.adaptation.strategies.variants import Soup
@@ -32,27 +33,39 @@ def soup(settings: Soup, job: Job) -> Tuned:
     Args:
         settings: How to train.
         job: What to train, on what.
+
+    Raises:
+        OptionError: If no training is left to average, or a setting does not fit the backbone.
     """
     course, made = Course(settings, job), list[Outcome]()
-    for number in range(settings.n_runs):
-        if number and job.deadline is not None and time.monotonic() >= job.deadline:
+    wanted = [n for n in range(settings.n_runs) if settings.members is None or settings.members >> n & 1]
+    if not wanted:
+        raise OptionError(
+            f"members={settings.members} names none of the {settings.n_runs} trainings of the soup",
+            hint=f"7 are the first three; left out, it is {AUTO}.",
+        )
+    for done, number in enumerate(wanted):
+        if done and job.deadline is not None and time.monotonic() >= job.deadline:
             break
         made.append(
             course.train(
                 _run(settings, number),
                 seed=int(generator(job.seed, "soup", number).integers(2**31)) if number else job.seed,
-                deadline=_share_of(job.deadline, settings.n_runs - number),
-                on_epoch=_counted_on(job.on_epoch, number * settings.epochs),
+                deadline=_share_of(job.deadline, len(wanted) - done),
+                on_epoch=_counted_on(job.on_epoch, done * settings.epochs),
             )
         )
-    used = greedy(made, course.loss) if len(course.held_out) else list(range(len(made)))
+    chooses = settings.members is None and len(course.held_out) > 0
+    used = greedy(made, course.loss) if chooses else list(range(len(made)))
     history = History(
         tuple(_counted(epoch, n * settings.epochs) for n, each in enumerate(made) for epoch in each.history.epochs),
-        f"averaged {len(used)} of {settings.n_runs} trainings: {', '.join(made[n].history.ended for n in used)}",
+        f"averaged {len(used)} of {len(made)} trainings: {', '.join(made[n].history.ended for n in used)}",
         max(used) * settings.epochs + made[max(used)].history.kept,
         tuple(note for each in made for note in each.history.notes),
     )
     chosen = kept_epochs(settings, [made[n].history for n in used])
+    if chooses:
+        chosen |= {"members": sum(1 << wanted[n] for n in used)}
     return course.finish(settings, average([made[n].weights for n in used]), history, chosen)
 
 

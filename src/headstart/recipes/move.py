@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MovingStrategy, Strategy
 from headstart.adaptation.strategies.linear import Linear
-from headstart.adaptation.strategies.settings import values_of
+from headstart.adaptation.strategies.settings import settled, values_of
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset, Items
 from headstart.errors import OptionError
@@ -179,7 +179,7 @@ class Move:
         """
         self._reserved_s, tuned, note = 0.0, moved.first, ""
         if moved.final_s <= self._left_s():
-            strategy = replace(cast("Any", moved.strategy), **moved.first.chosen)
+            strategy = settled(moved.strategy, moved.first.chosen)
             tuned = self._fit(strategy, moved.start, local, None, None)
         else:
             n_seen = int(np.count_nonzero(self.folds != self.folds.min()))

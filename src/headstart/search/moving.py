@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.strategies.contract import MovingStrategy, OutOfFold
+from headstart.adaptation.strategies.linear import Linear
 from headstart.evaluation.calibration import fit_temperature, softmax
 from headstart.evaluation.comparison import compare_correct
 from headstart.evaluation.metrics import accuracy, correct, log_loss
@@ -74,17 +75,17 @@ def starting_head(
     """The head that a training on some items starts from.
 
     Args:
-        start: The linear candidate, with the penalty that cross-validation chose.
+        start: The candidate of the strategy `linear`, with the penalty that cross-validation chose.
         features: Of the training items, by the name of the backbone.
         targets: The class of each.
         rows: The items that the training sees.
         classes: The class names.
     """
     seen = {part.backbone: features[part.backbone].take(rows) for part in start.proposal.parts}
-    head = start.strategy.fit(seen, targets[rows], classes=classes, chosen=start.out_of_fold).head
-    if not isinstance(head, LinearHead):
-        raise TypeError(f"a training starts from a linear head, but {start.strategy.name} made {type(head).__name__}")
-    return head
+    # Without the shift of `balance`: a training has that in its own loss.
+    linear = Linear(start.proposal.parts, scaling=cast("Linear", start.strategy).scaling)
+    head = linear.fit(seen, targets[rows], classes=classes, chosen=start.out_of_fold).head
+    return cast("LinearHead", head)
 
 
 def judge_moved(

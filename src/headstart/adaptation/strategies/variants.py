@@ -70,9 +70,12 @@ class Soup(FineTune):
 
     Attributes:
         n_runs: Trainings; all begin at the same weights.
+        members: Which of them are averaged: the sum of 1 for the first, 2 for the second, 4 for the third and so on.
+            None lets held-out items choose, and takes all without such.
     """
 
     n_runs: int = whole(3, 2, 8)
+    members: int | None = whole(None, 1, 255)
     name: ClassVar[str] = "soup"
 
     def _train(self, job: Job) -> Tuned:

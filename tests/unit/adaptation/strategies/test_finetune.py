@@ -19,6 +19,7 @@ from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.settings import settings_of, settled
+from headstart.adaptation.strategies.variants import Soup
 from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
@@ -327,3 +328,17 @@ def test_each_class_counts_the_same_when_asked(images: Case) -> None:
         found = images.fit(replace(still, class_weights=weights)).history.epochs[0].train.loss
         assert found == pytest.approx(expected, rel=0.02)  # activations are kept in bfloat16
     assert np.mean(each) != pytest.approx(losses.mean(), rel=0.1)
+
+
+def test_the_last_soup_is_made_of_the_trainings_that_held_out_items_chose(images: Case) -> None:
+    soup = Soup(n_stages=1, epochs=2, batch_size=8, n_runs=3)
+    judged = images.fit(soup)
+    members = judged.chosen["members"]
+    assert isinstance(members, int)
+    n_used = members.bit_count()
+    assert judged.history.ended.startswith(f"averaged {n_used} of 3 trainings")
+    whole = images.fit(settled(soup, judged.chosen), held_out=None)
+    assert whole.history.ended.startswith(f"averaged {n_used} of {n_used} trainings")
+    assert len(whole.history.epochs) == 2 * n_used
+    with pytest.raises(OptionError, match="members=16 names none of the 3 trainings"):
+        images.fit(replace(soup, members=16))
