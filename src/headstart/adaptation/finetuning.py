@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from headstart.adaptation.mixing import mix
 from headstart.adaptation.parameters import Ladder, interpolate, keep_asking, parameter_groups, train_mode
 from headstart.adaptation.penalties import l2_sp, source_relation, spectral_shrinkage
 from headstart.adaptation.schedules import SCHEDULES
+from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
 from headstart.backbones.resolve import Local, source_head
 from headstart.data.dataset import Items
@@ -34,14 +34,13 @@ from headstart.evaluation.calibration import fit_temperature, softmax
 from headstart.evaluation.metrics import log_loss
 from headstart.features.extract import Compute
 
-if TYPE_CHECKING:
-    from headstart.adaptation.strategies.finetune import FineTune
-
 Weights = dict[str, torch.Tensor]
 """Those of the network and the head, by name."""
 
+RATES = {"image": 1e-3, "text": 3e-4}
+"""Measured on signs, pacs_sketch and clothing with 30 labels a class, and on sst2."""
 _SHARES = (1.0, 0.75, 0.5, 0.25)
-_DIVERGED = 3.0  # times what guessing or the start loses, whichever is more
+_DIVERGED = 2.0  # times what the start loses
 _TRIED_BATCHES = 8
 
 
@@ -102,18 +101,7 @@ def finetune(settings: FineTune, job: Job) -> Tuned:
     """
     course = Course(settings, job)
     made = course.train(settings, seed=job.seed, deadline=job.deadline, on_epoch=job.on_epoch)
-    return course.finish(settings, made.weights, made.history, kept_epochs(settings, [made.history]))
-
-
-def kept_epochs(settings: FineTune, histories: Sequence[History]) -> dict[str, int | float | str]:
-    """For how many epochs to train without held-out items, where such have stopped a training early.
-
-    Args:
-        settings: With the patience.
-        histories: Of trainings.
-    """
-    kept = [each.kept if each.kept < len(each.epochs) else settings.epochs for each in histories]
-    return {"epochs": max(1, *kept)} if settings.patience and max(kept) < settings.epochs else {}
+    return course.finish(settings, made.weights, made.history, course.kept_epochs(settings, [made.history]))
 
 
 class Course:
@@ -202,7 +190,7 @@ class Course:
         model = self._model(settings, seed)
         batches = partial(_batches, settings.batch_size, self.rows, self._body.boundary.n_views, seed)
         loop = Loop(
-            settings.epochs,
+            FineTune.n_epochs(settings, len(self.rows)),
             SCHEDULES[settings.schedule],
             settings.clip,
             model.worst_loss(batches(0)),
@@ -229,6 +217,17 @@ class Course:
             weight.requires_grad = True  # for the next training
         weights = self._copied()
         return Outcome(weights, history, self.loss(weights) if len(self.held_out) else None)
+
+    def kept_epochs(self, settings: FineTune, histories: Sequence[History]) -> dict[str, int | float | str]:
+        """For how many epochs to train without held-out items, where such have stopped a training early.
+
+        Args:
+            settings: With the patience.
+            histories: Of trainings.
+        """
+        planned = FineTune.n_epochs(settings, len(self.rows))
+        kept = [each.kept if each.kept < len(each.epochs) else planned for each in histories]
+        return {"epochs": max(1, *kept)} if settings.patience and max(kept) < planned else {}
 
     def loss(self, weights: Mapping[str, torch.Tensor]) -> float:
         """The log loss of the items that are held out, in nats, once a temperature has calibrated it.
@@ -367,7 +366,7 @@ class _Model:
         asked, parts = self._settings, self._body.parts
         groups = parameter_groups(
             *(parts.network, self._heads, parts.stages),
-            lr=asked.learning_rate,
+            lr=asked.learning_rate or RATES["image" if self._body.boundary.lengths is None else "text"],
             stage_decay=asked.stage_decay,
             weight_decay=asked.weight_decay,
         )
@@ -415,8 +414,11 @@ class _Model:
         return l2_sp(self.weights, self._pretrained, self._settings.l2_sp)
 
     def worst_loss(self, batches: Sequence[tuple[np.ndarray, ...]]) -> float:
-        """The loss above which training has done harm: a head that was fitted on plain views may be wrong on others."""
+        """The loss above which training has done harm: that of guessing.
+
+        Where the start is not much better it is more: a head that was fitted on plain views may be wrong on others.
+        """
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # not the caller's random numbers, which differ from call to call
             at_start = [float(self.loss(batch).loss) for batch in batches[:_TRIED_BATCHES]]
-        return _DIVERGED * max(math.log(len(self._log_shares)), *at_start)
+        return max(math.log(len(self._log_shares)), *(_DIVERGED * each for each in at_start))

@@ -15,7 +15,8 @@ import torch
 
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, History
-from headstart.adaptation.finetuning import Course, Job, Outcome, Weights, kept_epochs
+from headstart.adaptation.finetuning import RATES, Course, Job, Outcome, Weights
+from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.settings import AUTO, settings_of
 from headstart.adaptation.tuning import Tuned
 from headstart.errors import OptionError
@@ -44,26 +45,27 @@ def soup(settings: Soup, job: Job) -> Tuned:
             f"members={settings.members} names none of the {settings.n_runs} trainings of the soup",
             hint=f"7 are the first three; left out, it is {AUTO}.",
         )
+    n_epochs = FineTune.n_epochs(settings, len(course.rows))
     for done, number in enumerate(wanted):
         if done and job.deadline is not None and time.monotonic() >= job.deadline:
             break
         made.append(
             course.train(
-                _run(settings, number),
+                _run(settings, number, job.local.spec.modality),
                 seed=int(generator(job.seed, "soup", number).integers(2**31)) if number else job.seed,
                 deadline=_share_of(job.deadline, len(wanted) - done),
-                on_epoch=_counted_on(job.on_epoch, done * settings.epochs),
+                on_epoch=_counted_on(job.on_epoch, done * n_epochs),
             )
         )
     chooses = settings.members is None and len(course.held_out) > 0
     used = greedy(made, course.loss) if chooses else list(range(len(made)))
     history = History(
-        tuple(_counted(epoch, n * settings.epochs) for n, each in enumerate(made) for epoch in each.history.epochs),
+        tuple(_counted(epoch, n * n_epochs) for n, each in enumerate(made) for epoch in each.history.epochs),
         f"averaged {len(used)} of {len(made)} trainings: {', '.join(made[n].history.ended for n in used)}",
-        max(used) * settings.epochs + made[max(used)].history.kept,
+        max(used) * n_epochs + made[max(used)].history.kept,
         tuple(note for each in made for note in each.history.notes),
     )
-    chosen = kept_epochs(settings, [made[n].history for n in used])
+    chosen = course.kept_epochs(settings, [made[n].history for n in used])
     if chooses:
         chosen |= {"members": sum(1 << wanted[n] for n in used)}
     return course.finish(settings, average([made[n].weights for n in used]), history, chosen)
@@ -94,9 +96,9 @@ def average(weights: Sequence[Weights]) -> Weights:
     return {name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]}
 
 
-def _run(settings: Soup, number: int) -> Soup:
+def _run(settings: Soup, number: int, modality: str) -> Soup:
     rule = settings_of(settings)["learning_rate"]
-    rate = settings.learning_rate * 2 ** _OCTAVES[number]
+    rate = (settings.learning_rate or RATES[modality]) * 2 ** _OCTAVES[number]
     return replace(settings, learning_rate=min(rule.high, max(rule.low, rate)))
 
 

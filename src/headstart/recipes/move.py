@@ -220,7 +220,7 @@ class Move:
             fold=fold,
             n_train=len(rows),
             n_held_out=len(self.folds) - len(rows),
-            n_epochs=int(settings.get("epochs", 1)),
+            n_epochs=strategy.n_epochs(len(rows)),
             settings=settings,
         )
         tuned = strategy.fit(

@@ -46,6 +46,9 @@ class Training:
     name: ClassVar[str] = "training"
     modalities: ClassVar[tuple[str, ...]] = ("image",)
 
+    def n_epochs(self, n_items: int) -> int:
+        return self.epochs
+
     def fit(self, local: Local, items: Items, targets: np.ndarray, start: Any, **options: Any) -> Tuned:
         held_out = options["held_out"]
         self.calls.append({"n_held_out": 0 if held_out is None else int(held_out.sum()), "start": start, **options})

@@ -146,6 +146,13 @@ class MovingStrategy(Protocol):
     name: ClassVar[str]
     modalities: ClassVar[tuple[str, ...]]
 
+    def n_epochs(self, n_items: int) -> int:
+        """How many epochs a training has that nothing ends earlier.
+
+        Args:
+            n_items: Those that it is trained on.
+        """
+
     def fit(
         self,
         local: Local,

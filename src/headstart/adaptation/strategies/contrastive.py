@@ -67,7 +67,7 @@ class Contrastive:
     stage_decay: float = real(1.0, 0.1, 1.0)
     schedule: str = word(*SCHEDULES)
     weight_decay: float = real(0.01, 0.0, 1.0)
-    interpolation: float | None = real(None, 0.0, 1.0)
+    interpolation: float | None = real(1.0, 0.0, 1.0, auto=True)
     l2: float = real(1.0, 1e-5, 1e3, log=True)
     clip: float = real(1.0, 0.01, 100.0, log=True)
     name: ClassVar[str] = "contrastive"
@@ -80,6 +80,14 @@ class Contrastive:
             OptionError: If one is outside its range.
         """
         check_settings(self)
+
+    def n_epochs(self, n_items: int) -> int:  # noqa: ARG002 - an epoch is so many batches, whatever the items
+        """How many epochs a training has that nothing ends earlier.
+
+        Args:
+            n_items: Those that it is trained on.
+        """
+        return self.epochs
 
     def fit(
         self,

@@ -7,6 +7,7 @@ would tear up what was pretrained (Kumar et al., 2022: 10 points out of distribu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from headstart.adaptation.strategies.settings import check_settings, real, whole
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute
 
+_EPOCHS, _MOST_EPOCHS, _STEPS = 6, 30, 200
+
 if TYPE_CHECKING:
     from headstart.adaptation.finetuning import Job
     from headstart.adaptation.tuning import Tuned
@@ -37,8 +40,10 @@ class FineTune:
 
     Attributes:
         n_stages: How many of the last stages move, or None for all; all below them runs once for each item and view.
-        epochs: Each sees every training item once, in one of its views.
-        learning_rate: The highest rate of the head and the last stage.
+        epochs: Each sees every training item once, in one of its views; None takes 6, and with few items as many as
+            make 200 steps, at most 30.
+        learning_rate: The highest rate of the head and the last stage; None takes what was measured to be good: 1e-3
+            for images, 3e-4 for texts.
         trains: What moves in them: `all`; `biases`, which are biases and norms (BitFit, 2106.10199); `one`, the lowest
             of them alone (surgical fine-tuning, 2210.11466); `adapters` beside linear layers, merged into them at the
             end (LoRA, 2106.09685; texts and vision transformers).
@@ -74,14 +79,14 @@ class FineTune:
     """
 
     n_stages: int | None = whole(2, 1, 64)
-    epochs: int = whole(12, 1, 200)
-    learning_rate: float = real(3e-4, 1e-6, 1e-2, log=True)
+    epochs: int | None = whole(None, 1, 200)
+    learning_rate: float | None = real(None, 1e-6, 1e-2, log=True)
     trains: Literal["all", "biases", "one", "adapters"] = word("all", "biases", "one", "adapters")
     rank: int = whole(8, 1, 256, log=True)
     unfreeze_every: int = whole(0, 0, 200)
     stage_decay: float = real(1.0, 0.1, 1.0)
     schedule: str = word(*SCHEDULES)
-    batch_size: int = whole(32, 2, 1024, log=True)
+    batch_size: int = whole(16, 2, 1024, log=True)
     weight_decay: float = real(0.01, 0.0, 1.0)
     label_smoothing: float = real(0.1, 0.0, 0.5)
     dropout: float = real(0.2, 0.0, 0.9)
@@ -107,6 +112,17 @@ class FineTune:
             OptionError: If one is outside its range.
         """
         check_settings(self)
+
+    def n_epochs(self, n_items: int) -> int:
+        """How many epochs a training has that nothing ends earlier.
+
+        Args:
+            n_items: Those that it is trained on.
+        """
+        if self.epochs is not None:
+            return self.epochs
+        steps = math.ceil(n_items / self.batch_size)
+        return min(_MOST_EPOCHS, max(_EPOCHS, math.ceil(_STEPS / max(1, steps))))
 
     def fit(
         self,

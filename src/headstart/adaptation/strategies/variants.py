@@ -48,7 +48,7 @@ class Surgical(FineTune):
 class Biases(FineTune):
     """Biases and norms of the last stages move (BitFit, Ben Zaken et al. 2021, arXiv:2106.10199), at a higher rate."""
 
-    learning_rate: float = real(1e-3, 1e-6, 1e-2, log=True)
+    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True, auto=True)
     trains: Literal["all", "biases", "one", "adapters"] = word("biases", "all", "one", "adapters")
     name: ClassVar[str] = "biases"
 
@@ -57,7 +57,7 @@ class Biases(FineTune):
 class Lora(FineTune):
     """Adapters of low rank beside linear layers (Hu et al. 2021, arXiv:2106.09685), merged into them at the end."""
 
-    learning_rate: float = real(1e-3, 1e-6, 1e-2, log=True)
+    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True, auto=True)
     trains: Literal["all", "biases", "one", "adapters"] = word("adapters", "all", "biases", "one")
     name: ClassVar[str] = "lora"
 
@@ -77,6 +77,15 @@ class Soup(FineTune):
     n_runs: int = whole(3, 2, 8)
     members: int | None = whole(None, 1, 255)
     name: ClassVar[str] = "soup"
+
+    def n_epochs(self, n_items: int) -> int:
+        """How many epochs all trainings have together that nothing ends earlier.
+
+        Args:
+            n_items: Those that they are trained on.
+        """
+        n_runs = self.n_runs if self.members is None else (self.members & ((1 << self.n_runs) - 1)).bit_count()
+        return n_runs * FineTune.n_epochs(self, n_items)
 
     def _train(self, job: Job) -> Tuned:
         from headstart.adaptation.soup import soup

@@ -107,7 +107,7 @@ def test_nothing_moves_when_nothing_of_the_training_is_kept(texts: Case) -> None
 
 
 def test_held_out_texts_choose_how_far_to_go(texts: Case) -> None:
-    tuned = texts.fit()
+    tuned = texts.fit(Contrastive(1, epochs=3, steps=2, learning_rate=1e-3, interpolation=None))
     assert tuned.chosen["interpolation"] in (0.25, 0.5, 0.75, 1.0)
     asked = texts.fit(
         Contrastive(1, epochs=3, steps=2, learning_rate=1e-3, interpolation=tuned.chosen["interpolation"])

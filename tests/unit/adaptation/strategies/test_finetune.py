@@ -140,7 +140,7 @@ def test_the_pull_towards_the_start_holds_weights_back(images: Case) -> None:
         return sum(float((after[name] - before[name]).float().norm()) for name in before)
 
     # Both are written to the same folder, so distances are read one after the other.
-    held, free = (distance(images.fit(FineTune(1, 3, 3e-3, l2_sp=pull))) for pull in (10.0, 0.0))
+    held, free = (distance(images.fit(FineTune(1, 3, 1e-3, l2_sp=pull))) for pull in (10.0, 0.0))
     assert held < 0.7 * free
 
 
@@ -342,3 +342,11 @@ def test_the_last_soup_is_made_of_the_trainings_that_held_out_items_chose(images
     assert len(whole.history.epochs) == 2 * n_used
     with pytest.raises(OptionError, match="members=16 names none of the 3 trainings"):
         images.fit(replace(soup, members=16))
+
+
+@pytest.mark.parametrize(("n_items", "epochs"), [(1, 30), (80, 30), (160, 20), (600, 6), (5000, 6)])
+def test_few_items_are_seen_more_often(n_items: int, epochs: int) -> None:
+    assert FineTune().n_epochs(n_items) == epochs
+    assert Soup(n_runs=4).n_epochs(n_items) == 4 * epochs
+    assert Soup(n_runs=4, members=5).n_epochs(n_items) == 2 * epochs
+    assert FineTune(epochs=9).n_epochs(n_items) == 9
