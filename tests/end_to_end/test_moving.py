@@ -61,12 +61,16 @@ def test_images_from_the_command_line_to_a_bundle(cli: Cli, saved: Path) -> None
     moved = run["candidates"][-1]
     assert moved["strategy"] == "finetune"
     assert {each["strategy"] for each in run["candidates"][:-1]} == {"linear"}
-    # Every fold, then all items: each training is in the record, epoch by epoch.
-    assert [each["fold"] for each in run["trainings"]] == [0, 1, 2, 3, 4, None]
+    # Fold after fold while there is hope, then all items: each training is in the record, epoch by epoch.
+    *folds, last = run["trainings"]
+    assert [each["fold"] for each in folds] == list(range(len(folds)))
+    assert last["fold"] is None
     assert all(len(each["epochs"]) == 3 for each in run["trainings"])
-    assert moved["oof"]["accuracy"]["n"] == run["data"]["n_train"] == run["trainings"][-1]["n_train"] == 48
+    assert moved["oof"]["accuracy"]["n"] == sum(each["n_held_out"] for each in folds)
+    assert run["data"]["n_train"] == last["n_train"] == 48
+    assert run["learning_curve"]["sentence"].startswith("For the linear head that the training started from: ")
     lines = [json.loads(line) for line in Path("out/log.jsonl").read_text().splitlines()]
-    assert sum(line["event"] == "epoch" for line in lines) == 18
+    assert sum(line["event"] == "epoch" for line in lines) == 3 * len(run["trainings"])
     assert "Training" in Path("out/report.html").read_text()
     # What is shipped gives what was evaluated.
     again = cli("evaluate", "out", data, "--json")
@@ -111,7 +115,11 @@ def test_interrupted_and_started_again_it_gives_what_it_would_have(
         trained = _interrupting(patch, after=4)
         assert cli(*arguments, "again").code == 130
     assert trained[0] == 4
-    again = fitted(cli(*arguments, "again", "--json"))
+    with monkeypatch.context() as patch:
+        trained = _interrupting(patch, after=99)
+        again = fitted(cli(*arguments, "again", "--json"))
+    # The first fold is taken up as it was, and the second after its first epoch.
+    assert trained[0] == 3 * len(whole["trainings"]) - 4
     weights = [sorted(file.read_bytes() for file in Path(name).rglob("*.safetensors")) for name in ("whole", "again")]
     assert weights[0] == weights[1] != []
     assert again["evaluation"] == whole["evaluation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,17 +15,20 @@ from headstart._fingerprint import fingerprint
 from headstart._memory import give_back
 from headstart._randomness import generator
 from headstart._records import to_json
+from headstart.adaptation._batches import losses_now
+from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
 from headstart.adaptation.epochs import Scores, scores
-from headstart.adaptation.finetuning import Job
+from headstart.adaptation.finetuning import TOO_LARGE, Job
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.loop import Loop, Step, train
+from headstart.adaptation.memory import said_plainly
 from headstart.adaptation.parameters import interpolate, parameter_groups, train_mode
 from headstart.adaptation.schedules import SCHEDULES
 from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
 from headstart.errors import DataError, OptionError
-from headstart.evaluation.calibration import fit_temperature, softmax
+from headstart.evaluation.calibration import softmax
 
 if TYPE_CHECKING:
     from headstart.adaptation.strategies.contrastive import Contrastive
@@ -34,9 +38,7 @@ ContrastiveLoss = Callable[
 ]
 """From the cosines of the texts of a batch, which of them are of one class, and a temperature."""
 
-_SHARES = (1.0, 0.75, 0.5, 0.25)
 _DIVERGED = 3.0  # times what the start loses
-_TRIED_BATCHES = 2
 _WATCHED, _COMPARED = 64, 256  # items of each side that are looked at after an epoch, and for a choice
 _NEVER = -1e9  # finite, because the gradient of a softmax of nothing is not a number
 _TINY = 1e-300
@@ -108,6 +110,7 @@ LOSSES: dict[str, ContrastiveLoss] = {"groups": groups, "pairs": pairs, "ranks":
 """By name."""
 
 
+@said_plainly(TOO_LARGE)
 def contrast(settings: Contrastive, job: Job) -> Tuned:
     """What `Contrastive.fit` promises.
 
@@ -134,12 +137,13 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
         progress=job.progress,
     )
     targets = np.asarray(job.targets, dtype=np.int64)
-    model = _Model(body, targets, rows, others, settings, n_classes=len(job.start.bias))
+    model = _Model(body, targets, rows, others, settings, len(job.start.bias), job.seed)
     batches = partial(draw, targets, rows, settings.steps, settings.batch_size, job.seed)
     identity = {
         "settings": fingerprint(to_json(settings, indent=0)),
         "weights": job.local.spec.source.sha256,
         "items": fingerprint([job.items.keys, targets.tolist(), out.tolist()]),
+        "compute": f"{job.compute.device} {job.compute.precision}",
         "seed": str(job.seed),
     }
     file = job.scratch / f"{fingerprint([settings.name, identity])[:24]}.training"
@@ -155,9 +159,19 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
         deadline=job.deadline,
         on_epoch=job.on_epoch,
     )
-    chosen = {"interpolation": model.choose()} if settings.interpolation is None and len(others) else {}
+    chosen, crossed = dict[str, int | float | str](), list[tuple[np.ndarray, np.ndarray]]()
     share = 1.0 if settings.interpolation is None else settings.interpolation
-    head, logits = model.finish(chosen.get("interpolation", share))
+    if settings.interpolation is None and len(others):
+        # The choice of each half of the held-out texts is judged on the other half.
+        pairs_of = halves(targets[others], job.seed)
+        share, *theirs = model.choose([others, *(others[some] for some, _ in pairs_of)])
+        chosen["interpolation"] = share
+        crossed = [
+            (others[rest], model.logits(each, others[rest])) for each, (_, rest) in zip(theirs, pairs_of, strict=True)
+        ]
+    head, logits = model.finish(share)
+    for rest, found in crossed:
+        logits[rest] = found
     tuned = write_tuned(job.local, body.parts, job.folder, how=settings.name)
     file.unlink(missing_ok=True)
     give_back()
@@ -199,6 +213,24 @@ def draw(
     return batches
 
 
+def in_turns(
+    targets: Int[np.ndarray, " items"], rows: Int[np.ndarray, " rows"], wanted: int, seed: int
+) -> Int[np.ndarray, " some"]:
+    """Some items, evenly from all classes: one of each, then a second of each that has one, and so on.
+
+    Args:
+        targets: The class of each item.
+        rows: Positions of the items to choose from.
+        wanted: How many; more where there are more classes, and fewer where there are not so many items.
+        seed: Of which items of a class.
+    """
+    order = generator(seed, "in turns").permutation(rows)
+    order = order[np.argsort(targets[order], kind="stable")]
+    _, firsts, counts = np.unique(targets[order], return_index=True, return_counts=True)
+    turns = np.arange(len(order)) - np.repeat(firsts, counts)
+    return np.sort(order[np.argsort(turns, kind="stable")][: max(wanted, len(counts))])
+
+
 class _Model:
     """The upper part of an encoder, and the heads that are fitted on it."""
 
@@ -210,8 +242,9 @@ class _Model:
         others: np.ndarray,
         settings: Contrastive,
         n_classes: int,
+        seed: int,
     ) -> None:
-        self._body, self._settings, self._n_classes = body, settings, n_classes
+        self._body, self._settings, self._n_classes, self._seed = body, settings, n_classes, seed
         self._targets, self._rows, self._others = targets, rows, others
         self.weights = body.parts.trained
         self._start = {name: each.detach().clone() for name, each in self.weights.items()}
@@ -239,20 +272,47 @@ class _Model:
         return Step(value, targets.new_empty(0), targets)
 
     def worst_loss(self, batches: list[tuple[np.ndarray]]) -> float:
-        """The loss above which training has done harm."""
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # not the caller's random numbers, which differ from call to call
-            return _DIVERGED * max(float(self.loss(batch).loss) for batch in batches[:_TRIED_BATCHES])
+        """The loss above which training has done harm: some times that of the start, or that of guessing."""
+        at_start = losses_now(self.loss, batches, self._body.device)
+        # For one text all others of its batch look alike; for `pairs` all texts lie in one place.
+        guessed = 0.5 if self._settings.loss == "pairs" else math.log(max(2, *(len(rows) for (rows,) in batches)) - 1)
+        return _DIVERGED * max(guessed, sum(at_start) / len(at_start))
 
     def measure(self) -> Scores:
         """Log loss, and how a head on some trained texts classifies some that are held out."""
-        others, logits = self._compared(_WATCHED)
+        others = self._some(self._others, _WATCHED)
+        logits = self._head_on(self._some(self._rows, _WATCHED)).logits(self._body.features(others))
         targets = self._targets[others]
-        return scores(_log_loss(logits, targets, 1.0), logits.argmax(axis=1), targets)
+        shares = softmax(logits)[np.arange(len(targets)), targets]
+        return scores(float(-np.log(shares + _TINY).mean()), logits.argmax(axis=1), targets)
 
-    def choose(self) -> float:
-        """How far from the start, 0, to where training ended, 1, held-out texts are classified best."""
-        return min(_SHARES, key=self._loss_at)
+    def choose(self, groups: list[np.ndarray]) -> list[float]:
+        """How far from the start, 0, to where training ended, 1, each group of held-out texts is classified best.
+
+        By log loss with the best temperature: the further texts that were trained on moved, the more is a head too
+        sure. Groups are compared on some of their texts.
+
+        Args:
+            groups: Positions of texts.
+        """
+        watched = [self._some(each, _COMPARED) for each in groups]
+        losses = []
+        for share in SHARES:
+            self._put(share)
+            head = self._head_on(self._some(self._rows, _COMPARED))
+            found = [head.logits(self._body.features(each)) for each in watched]
+            losses.append([calibrated_loss(a, self._targets[b]) for a, b in zip(found, watched, strict=True)])
+        return [SHARES[int(best)] for best in np.argmin(losses, axis=0)]
+
+    def logits(self, share: float, rows: np.ndarray) -> Float[np.ndarray, "rows classes"]:
+        """What a head on all trained texts says of some texts, so far from the start.
+
+        Args:
+            share: 0 for the start, 1 for where training ended.
+            rows: Positions of the texts.
+        """
+        self._put(share)
+        return self._head_on(self._rows).logits(self._body.features(rows))
 
     def finish(self, share: float) -> tuple[LinearHead, Float[np.ndarray, "items classes"]]:
         """Move the weights so far from the start, and fit the head there.
@@ -268,17 +328,8 @@ class _Model:
         head = self._fitted(last[self._rows], self._rows)
         return head, head.logits(last)
 
-    def _loss_at(self, share: float) -> float:
-        """With the best temperature: the further texts that were trained on moved, the more is a head too sure."""
-        self._put(share)
-        others, logits = self._compared(_COMPARED)
-        targets = self._targets[others]
-        return _log_loss(logits, targets, fit_temperature(logits, targets))
-
-    def _compared(self, at_most: int) -> tuple[Int[np.ndarray, " others"], Float[np.ndarray, "others classes"]]:
-        """Some held-out texts, and what a head on some trained ones says of them."""
-        rows, others = (self._some(each, at_most) for each in (self._rows, self._others))
-        return others, self._fitted(self._body.features(rows), rows).logits(self._body.features(others))
+    def _head_on(self, rows: np.ndarray) -> LinearHead:
+        return self._fitted(self._body.features(rows), rows)
 
     def _put(self, share: float) -> None:
         if self._end is None:
@@ -294,12 +345,5 @@ class _Model:
         head = logistic.fit(seen, self._targets[rows], l2=self._settings.l2, n_classes=self._n_classes)
         return scaling.fold_into(head)
 
-    def _some(self, rows: np.ndarray, at_most: int) -> np.ndarray:
-        """Evenly from all classes."""
-        ordered = rows[np.argsort(self._targets[rows], kind="stable")]
-        return ordered[:: -(-len(rows) // at_most)]
-
-
-def _log_loss(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:
-    shares = softmax(logits, temperature)[np.arange(len(targets)), targets]
-    return float(-np.log(shares + _TINY).mean())
+    def _some(self, rows: np.ndarray, wanted: int) -> np.ndarray:
+        return in_turns(self._targets, rows, wanted, self._seed)

@@ -18,9 +18,12 @@ from headstart._progress import Progress
 from headstart._randomness import generator
 from headstart._records import to_json
 from headstart.adaptation import lora
+from headstart.adaptation._batches import evenly, losses_now
+from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
 from headstart.adaptation.epochs import Epoch, History, Scores, scores
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.loop import Loop, Step, train
+from headstart.adaptation.memory import said_plainly
 from headstart.adaptation.mixing import mix
 from headstart.adaptation.parameters import Ladder, interpolate, keep_asking, parameter_groups, train_mode
 from headstart.adaptation.penalties import l2_sp, source_relation, spectral_shrinkage
@@ -30,8 +33,6 @@ from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
 from headstart.backbones.resolve import Local, source_head
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
-from headstart.evaluation.calibration import fit_temperature, softmax
-from headstart.evaluation.metrics import log_loss
 from headstart.features.extract import Compute
 
 Weights = dict[str, torch.Tensor]
@@ -39,7 +40,9 @@ Weights = dict[str, torch.Tensor]
 
 RATES = {"image": 1e-3, "text": 3e-4}
 """Measured on signs, pacs_sketch and clothing with 30 labels a class, and on sst2."""
-_SHARES = (1.0, 0.75, 0.5, 0.25)
+TOO_LARGE = "for this backbone and its activations"
+"""What the memory is too small for, where no smaller batch would help."""
+
 _DIVERGED = 2.0  # times what the start loses
 _TRIED_BATCHES = 8
 
@@ -84,14 +87,13 @@ class Outcome:
     Attributes:
         weights: Those that could move, adapters merged into them; all others are as they were.
         history: What happened.
-        loss: The log loss of the items that are held out, calibrated, in nats; None without such.
     """
 
     weights: Weights
     history: History
-    loss: float | None
 
 
+@said_plainly(TOO_LARGE)
 def finetune(settings: FineTune, job: Job) -> Tuned:
     """What `FineTune.fit` promises.
 
@@ -184,6 +186,7 @@ class Course:
             "weights": job.local.spec.source.sha256,
             "items": fingerprint([job.items.keys, self._targets.tolist(), self._out.tolist()]),
             "head": sha256_bytes(job.start.weight.tobytes() + job.start.bias.tobytes()),
+            "compute": f"{job.compute.device} {job.compute.precision}",
             "seed": str(seed),
         }
         self._files.append(job.scratch / f"{fingerprint(identity)[:24]}.training")
@@ -216,7 +219,7 @@ class Course:
         for weight in self._weights.values():
             weight.requires_grad = True  # for the next training
         weights = self._copied()
-        return Outcome(weights, history, self.loss(weights) if len(self.held_out) else None)
+        return Outcome(weights, history)
 
     def kept_epochs(self, settings: FineTune, histories: Sequence[History]) -> dict[str, int | float | str]:
         """For how many epochs to train without held-out items, where such have stopped a training early.
@@ -229,43 +232,66 @@ class Course:
         kept = [each.kept if each.kept < len(each.epochs) else planned for each in histories]
         return {"epochs": max(1, *kept)} if settings.patience and max(kept) < planned else {}
 
-    def loss(self, weights: Mapping[str, torch.Tensor]) -> float:
-        """The log loss of the items that are held out, in nats, once a temperature has calibrated it.
+    def loss(self, rows: Int[np.ndarray, " rows"], weights: Mapping[str, torch.Tensor]) -> float:
+        """The log loss of items that are held out, in nats, once a temperature has calibrated it.
 
         Without that, label smoothing would make a better network look worse than the head it started from.
 
         Args:
+            rows: Positions of the items.
             weights: Which to put in place before.
         """
         self._put(weights)
-        logits, targets = self._logits(self.held_out) + self._log_shares, self._targets[self.held_out]
-        return log_loss(targets, softmax(logits, fit_temperature(logits, targets))).value
+        return calibrated_loss(self._logits(rows) + self._log_shares, self._targets[rows])
 
     def finish(
-        self, settings: FineTune, weights: Weights, history: History, chosen: Mapping[str, int | float | str]
+        self,
+        settings: FineTune,
+        weights: Weights,
+        history: History,
+        chosen: Mapping[str, int | float | str],
+        choose: Callable[[Int[np.ndarray, " rows"]], Weights] | None = None,
     ) -> Tuned:
         """Choose how far to go, write the backbone, and remove what only a kill would have needed.
+
+        Where held-out items choose something, the choice of each half of them gives the logits of the other half.
 
         Args:
             settings: For the interpolation and the name.
             weights: What training made.
             history: How.
             chosen: What else the held-out items chose.
+            choose: The weights that some of the held-out items would have chosen; None if they choose none.
 
         Raises:
             OutputError: If the result cannot be written.
         """
-        job, share = self._job, 1.0 if settings.interpolation is None else settings.interpolation
-        if settings.interpolation is None and len(self.held_out):
-            share = min(_SHARES, key=lambda share: self.loss(_between(self._start, weights, share)))
-            chosen = {**chosen, "interpolation": share}
+        job, everything = self._job, np.arange(len(self._job.items))
+        is_free = settings.interpolation is None and len(self.held_out) > 0
+        crossed = []
+        for some, others in halves(self._targets[self.held_out], job.seed) if is_free or choose else []:
+            theirs = weights if choose is None else choose(self.held_out[some])
+            self._put(_between(self._start, theirs, self._share(settings, theirs, self.held_out[some])))
+            crossed.append((self.held_out[others], self._logits(self.held_out[others])))
+        share = self._share(settings, weights, self.held_out)
         self._put(_between(self._start, weights, share))
+        logits = self._logits(everything)
+        for rows, found in crossed:
+            logits[rows] = found
         tuned = write_tuned(job.local, self._body.parts, job.folder, how=settings.name)
-        result = Tuned(tuned, self._head_now(), self._logits(np.arange(len(job.items))), history, chosen)
         for file in self._files:
             file.unlink(missing_ok=True)
         give_back()
-        return result
+        chosen = {**chosen, "interpolation": share} if is_free else chosen
+        return Tuned(tuned, self._head_now(), logits, history, chosen)
+
+    def _share(self, settings: FineTune, weights: Weights, rows: np.ndarray) -> float:
+        """How far to go from the start: what was asked for, else what some held-out items choose, else all the way."""
+        if settings.interpolation is not None:
+            return settings.interpolation
+        if not len(rows):
+            return 1.0
+        return min(SHARES, key=lambda share: self.loss(rows, _between(self._start, weights, share)))
 
     def _model(self, settings: FineTune, seed: int) -> _Model:
         body, job = self._body, self._job
@@ -332,8 +358,7 @@ def _batches(
     """All training items in random order, each in one of its views."""
     random = generator(seed, "epoch", epoch)
     order, views = random.permutation(rows), random.integers(n_views, size=len(rows))
-    starts = range(0, len(rows), batch_size)
-    return [(order[at : at + batch_size], views[at : at + batch_size]) for at in starts]
+    return list(zip(evenly(order, batch_size), evenly(views, batch_size), strict=True))
 
 
 class _Model:
@@ -389,7 +414,7 @@ class _Model:
         value = losses.mean()
         if asked.l2_sp:
             value = value + self._pull()
-        if asked.bss:
+        if asked.bss and len(rows) > 1:  # of one item it would be the length of its features
             value = value + spectral_shrinkage(last, asked.bss)
         return Step(value, logits.detach().argmax(dim=1), targets)
 
@@ -418,7 +443,5 @@ class _Model:
 
         Where the start is not much better it is more: a head that was fitted on plain views may be wrong on others.
         """
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # not the caller's random numbers, which differ from call to call
-            at_start = [float(self.loss(batch).loss) for batch in batches[:_TRIED_BATCHES]]
+        at_start = losses_now(self.loss, batches[:_TRIED_BATCHES], self._body.device)
         return max(math.log(len(self._log_shares)), *(_DIVERGED * each for each in at_start))

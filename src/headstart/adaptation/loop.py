@@ -35,6 +35,7 @@ __all__ = ["Batch", "Loop", "Step", "train"]
 
 _LOWER = 0.1
 _TIMELY = 0.95  # of the time that is left is planned for epochs
+_SHORTEST_S = 1e-6  # a coarse clock may say that an epoch took no time at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Loop:
         ema: How much of their average the averaged weights keep in a step, in [0, 1); they are what is validated and
             what remains at the end. 0 for no averages.
         accumulate: In how many pieces each batch is computed, 1 or more; more of them take less memory and more time.
+        stop_after: After how many epochs the training ends although the schedule is that of `epochs`; 0 for never.
     """
 
     epochs: int
@@ -62,6 +64,7 @@ class Loop:
     patience: int = 0
     ema: float = 0.0
     accumulate: int = 1
+    stop_after: int = 0
 
 
 @said_plainly()
@@ -85,7 +88,9 @@ def train(
     epoch with a tenth of the rate. When that happens a second time, the training ends there.
 
     Where a deadline leaves no time for all epochs, the schedule comes to its end with the last one that it leaves time
-    for (Li, Yumer and Ramanan, 2020): a rate that never came down leaves a network worse than it might be.
+    for (Li, Yumer and Ramanan, 2020): a rate that never came down leaves a network worse than it might be. A training
+    that is taken up is planned anew, for the deadline of now. Where the schedule had come to its end for want of time
+    and there is time again, it goes on where it would be had there been enough from the beginning.
 
     A step for which the memory is too small is done again in 2, 4, 8, … pieces, and so are all steps after it.
 
@@ -114,6 +119,7 @@ def train(
     if file is not None and (found := read(file, identity)) is not None:
         tensors, position = found
         restore(tensors, weights, optimiser, averages)
+        position = replace(position, plan=_taken_up(loop, position, deadline))
         best = of_kind(tensors, "best")
     good, kept, ended = snapshot(weights, optimiser, averages), len(position.epochs), _ended(loop, position)
     laps: list[float] = []
@@ -159,18 +165,46 @@ def train(
 def _ended(loop: Loop, position: Position) -> str:
     """Why the training is over, or an empty string."""
     n_done, last = len(position.epochs), _plan(loop, position).last
-    told = f"all {loop.epochs} epochs" if last == loop.epochs else f"{last} of {loop.epochs} epochs, for want of time"
-    return watch(position.epochs, loop.patience) or (told if n_done >= last else "")
+    if stopped := watch(position.epochs, loop.patience):
+        return stopped
+    if n_done >= loop.epochs:
+        return f"all {loop.epochs} epochs"
+    if n_done >= _asked(loop):
+        return f"ended after {n_done} of {loop.epochs} epochs, as was asked for"
+    return f"{n_done} of {loop.epochs} epochs, for want of time" if n_done >= last else ""
+
+
+def _asked(loop: Loop) -> int:
+    """How many epochs there are to be where there is time."""
+    return min(loop.stop_after or loop.epochs, loop.epochs)
 
 
 def _plan(loop: Loop, position: Position) -> Plan:
     return position.plan or Plan(loop.epochs)
 
 
-def _planned(loop: Loop, position: Position, deadline: float, lap_s: float) -> Plan:
-    """The plan for the epochs that there is time for; the old one where that is as many as it has."""
+def _taken_up(loop: Loop, position: Position, deadline: float | None) -> Plan:
+    """The plan of a training that was kept, for the deadline of now: its own may have been for another."""
     plan, n_done = _plan(loop, position), len(position.epochs)
-    last = min(loop.epochs, n_done + max(0, int(_TIMELY * (deadline - time.monotonic()) / lap_s)))
+    if plan.last < loop.epochs:
+        # From a schedule that is at its end no rate is left to go on with.
+        plan = Plan(loop.epochs, n_done, plan.done(n_done)) if n_done < plan.last else Plan(loop.epochs)
+    if deadline is None:
+        return plan
+    lap_s = sum(epoch.seconds for epoch in position.epochs) / len(position.epochs)
+    return _planned(loop, replace(position, plan=plan), deadline, lap_s)
+
+
+def _planned(loop: Loop, position: Position, deadline: float, lap_s: float) -> Plan:
+    """The plan for the epochs that there is time for; the old one where that is as many as it has.
+
+    A plan whose last epoch is done stays: its rate has come down, and epochs after it would be trained with none.
+    """
+    plan, n_done = _plan(loop, position), len(position.epochs)
+    if n_done >= plan.last:
+        return plan
+    last = n_done + max(0, int(_TIMELY * (deadline - time.monotonic()) / max(_SHORTEST_S, lap_s)))
+    last = last if last < _asked(loop) else loop.epochs
     return plan if last == plan.last else Plan(last, n_done, plan.done(n_done))
 
 

@@ -69,8 +69,11 @@ def is_too_little(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def said_plainly() -> Iterator[None]:
+def said_plainly(what: str = "to train the backbone, even with one item at a time") -> Iterator[None]:
     """Turn an error that says that memory could not be had into one that says what to do.
+
+    Args:
+        what: For what the memory is too small.
 
     Raises:
         BackboneError: Instead of such an error.
@@ -81,6 +84,6 @@ def said_plainly() -> Iterator[None]:
         if not is_too_little(error):
             raise
         raise BackboneError(
-            "the memory is too small to train the backbone, even with one item at a time",
+            f"the memory is too small {what}",
             hint="Train fewer stages, take a smaller backbone, or end other programs.",
         ) from error

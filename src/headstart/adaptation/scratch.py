@@ -17,6 +17,7 @@ from jaxtyping import Float, Float64, Int, UInt8
 
 from headstart._progress import SILENT, Progress
 from headstart._randomness import generator
+from headstart.adaptation._batches import evenly
 from headstart.adaptation.epochs import Epoch, History
 from headstart.adaptation.loop import Loop, Step, train
 from headstart.adaptation.schedules import one_cycle
@@ -134,7 +135,7 @@ def from_scratch(
 
         def batches(epoch: int) -> list[tuple[np.ndarray, ...]]:
             order = generator(seed, "scratch", epoch).permutation(len(items))
-            return [(rows, np.full(len(rows), epoch)) for rows in _batches(order)]
+            return [(rows, np.full(len(rows), epoch)) for rows in evenly(order, _BATCH)]
 
         def loss(batch: tuple[np.ndarray, ...]) -> Step:
             return model.loss(seen.crops(*batch), targets[batch[0]])
@@ -152,7 +153,7 @@ def from_scratch(
         model.settle(seen.plain(rows) for rows, _ in batches(epochs)[:_NORM_BATCHES])
         found = [
             model.probabilities(_prepared(unseen.take(rows), local.spec.image, pool))
-            for rows in _batches(np.arange(len(unseen)))
+            for rows in evenly(np.arange(len(unseen)), _BATCH)
         ]
     return Scratch(np.concatenate([np.zeros((0, n_classes)), *found]), history)
 
@@ -196,11 +197,6 @@ def plan(
     epoch_s = item_s * len(items)
     left_s = seconds - around_s - (time.monotonic() - start)
     return Plan(max((n for n in _EPOCHS if n * epoch_s <= left_s), default=0), epoch_s, around_s)
-
-
-def _batches(rows: Int[np.ndarray, " rows"]) -> list[np.ndarray]:
-    """Of almost equal size: BatchNorm fails on a last one of a single item."""
-    return list(np.array_split(rows, math.ceil(len(rows) / _BATCH))) if len(rows) else []
 
 
 class _Model:
@@ -317,7 +313,7 @@ def _opened(
             scratch.mkdir(parents=True, exist_ok=True)
             # Written, not mapped: on a full disk a write fails with an error, and a mapping kills the process.
             with file.open("wb") as out, progress.task("Preparing pictures", len(items)) as task:
-                for rows in _batches(np.arange(len(items))):
+                for rows in evenly(np.arange(len(items)), _BATCH):
                     out.write(np.stack(cast("list[np.ndarray]", _prepared(items.take(rows), whole, pool))).tobytes())
                     task.advance(len(rows))
             squares = np.memmap(file, dtype=np.uint8, mode="r", shape=(len(items), side, side, 3))

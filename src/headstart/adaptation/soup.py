@@ -9,13 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from jaxtyping import Int
 
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, History
-from headstart.adaptation.finetuning import RATES, Course, Job, Outcome, Weights
+from headstart.adaptation.finetuning import RATES, TOO_LARGE, Course, Job, Outcome, Weights
+from headstart.adaptation.memory import said_plainly
 from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.settings import AUTO, settings_of
 from headstart.adaptation.tuning import Tuned
@@ -28,6 +32,7 @@ _OCTAVES = (0.0, -1.0, 1.0, -0.5, 0.5, -1.5, 1.5, -2.0)
 """By how many doublings the rate of each training differs from the one that was asked for."""
 
 
+@said_plainly(TOO_LARGE)
 def soup(settings: Soup, job: Job) -> Tuned:
     """What `Soup.fit` promises.
 
@@ -58,7 +63,11 @@ def soup(settings: Soup, job: Job) -> Tuned:
             )
         )
     chooses = settings.members is None and len(course.held_out) > 0
-    used = greedy(made, course.loss) if chooses else list(range(len(made)))
+
+    def best(rows: Int[np.ndarray, " rows"]) -> list[int]:
+        return greedy([each.weights for each in made], partial(course.loss, rows))
+
+    used = best(course.held_out) if chooses else list(range(len(made)))
     history = History(
         tuple(_counted(epoch, n * n_epochs) for n, each in enumerate(made) for epoch in each.history.epochs),
         f"averaged {len(used)} of {len(made)} trainings: {', '.join(made[n].history.ended for n in used)}",
@@ -68,21 +77,27 @@ def soup(settings: Soup, job: Job) -> Tuned:
     chosen = course.kept_epochs(settings, [made[n].history for n in used])
     if chooses:
         chosen |= {"members": sum(1 << wanted[n] for n in used)}
-    return course.finish(settings, average([made[n].weights for n in used]), history, chosen)
+
+    def choose(rows: Int[np.ndarray, " rows"]) -> Weights:
+        return average([made[n].weights for n in best(rows)])
+
+    weights = average([made[n].weights for n in used])
+    return course.finish(settings, weights, history, chosen, choose if chooses else None)
 
 
-def greedy(made: Sequence[Outcome], loss: Callable[[Weights], float]) -> list[int]:
+def greedy(made: Sequence[Weights], loss: Callable[[Weights], float]) -> list[int]:
     """Which trainings to average: from the best on, each that does not make the average worse.
 
     Args:
-        made: With the loss of the items that are held out.
-        loss: That of other weights.
+        made: What each made, one at least.
+        loss: Of weights, on items that are held out.
     """
-    order = sorted(range(len(made)), key=lambda n: (made[n].loss, n))
-    used, least = order[:1], made[order[0]].loss
+    losses = [loss(each) for each in made]
+    order = sorted(range(len(made)), key=lambda n: (losses[n], n))
+    used, least = order[:1], losses[order[0]]
     for n in order[1:]:
-        found = loss(average([made[each].weights for each in (*used, n)]))
-        if least is not None and found <= least:
+        found = loss(average([made[each] for each in (*used, n)]))
+        if found <= least:
             used, least = [*used, n], found
     return used
 

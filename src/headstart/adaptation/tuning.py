@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,18 +11,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from headstart._fingerprint import sha256_file
 from headstart._progress import Progress
+from headstart._records import from_json, to_json
 from headstart.adaptation.epochs import History
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.backbones.resolve import WEIGHTS, Local, open_local, write_local
 from headstart.backbones.spec import Source
 from headstart.backbones.stages import Cut, cut
 from headstart.data.dataset import Items
-from headstart.errors import OutputError
+from headstart.errors import BackboneError, OutputError
 from headstart.features.boundary import Boundary, keep_boundary
 from headstart.features.extract import Compute
+
+_RECORD = "headstart.tuned/1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,13 @@ class Tuned:
     logits: Float[np.ndarray, "items classes"]
     history: History
     chosen: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    history: History
+    chosen: dict[str, int | float | str]
+    sha256: Mapping[str, str]  # of the files of the backbone
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,3 +179,47 @@ def write_tuned(local: Local, parts: Cut, folder: Path, *, how: str) -> Local:
             hint="Make room and start again: it goes on from the last epoch that was kept.",
         ) from error
     return open_local(folder)
+
+
+def keep_tuned(tuned: Tuned, file: Path) -> None:
+    """Write what is not in the folder of the backbone to one file, so that a run that was killed need not train again.
+
+    Args:
+        tuned: What a training made.
+        file: Where; it is there when it is complete.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    arrays = {"logits": tuned.logits, "weight": tuned.head.weight, "bias": tuned.head.bias}
+    new = file.with_suffix(f".{os.getpid()}")
+    try:
+        record = to_json(_Kept(tuned.history, dict(tuned.chosen), tuned.local.sha256), indent=0)
+        save_file({name: np.ascontiguousarray(each) for name, each in arrays.items()}, new, metadata={_RECORD: record})
+        new.replace(file)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"what a training made cannot be kept in {str(file)!r}: {error}",
+            hint="Make room and start again: it goes on from the last training that was kept.",
+        ) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def kept_tuned(file: Path, folder: Path) -> Tuned | None:
+    """What `keep_tuned` wrote, or None where it or its backbone is not there as it was.
+
+    Args:
+        file: What was written.
+        folder: Of the backbone.
+    """
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            record = from_json((opened.metadata() or {})[_RECORD], _Kept)
+            arrays = {name: opened.get_tensor(name) for name in ("logits", "weight", "bias")}
+        local = open_local(folder)
+    except (OSError, SafetensorError, KeyError, ValueError, BackboneError):
+        return None
+    if local.sha256 != record.sha256:
+        return None
+    return Tuned(local, LinearHead(arrays["weight"], arrays["bias"]), arrays["logits"], record.history, record.chosen)

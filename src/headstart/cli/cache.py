@@ -65,12 +65,12 @@ def prune(
     from headstart._home import default_home
     from headstart.cli.console import emit, output
     from headstart.features.store import Store
-    from headstart.recipes.trainings import HOUR_S, sweep
+    from headstart.recipes.trainings import sweep
 
     with Store.open() as store:
         result = store.prune(max_bytes, backbone=backbone)
     if backbone is None:
-        result = replace(result, freed_bytes=result.freed_bytes + sweep(default_home(), idle_s=HOUR_S))
+        result = replace(result, freed_bytes=result.freed_bytes + sweep(default_home(), idle_s=0))
     if as_json:
         from headstart._records import to_json
 

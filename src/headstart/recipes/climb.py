@@ -330,14 +330,15 @@ class Climb:
         )
         self.workspace.log("skipped", what=name, not_reached=n_late)
 
-    def skip(self, what: str, predicted: float) -> None:
+    def skip(self, what: str, predicted: float, *, left_s: float | None = None) -> None:
         """Say what is left out for want of time, and what it would have taken.
 
         Args:
             what: Its name.
             predicted: Seconds.
+            left_s: Seconds that are left for it; by default all but those for evaluation, report and bundle.
         """
-        left = max(0.0, self.clock.left_s - RESERVE_S)
+        left = max(0.0, self.clock.left_s - RESERVE_S if left_s is None else left_s)
         need = f"it needs about {predicted:.0f} s, and the budget leaves {left:.0f} s for it"
         self.progress.say(f"{what} is left out: {need if predicted > left else 'the time is up'}.")
         self.workspace.log("skipped", what=what, predicted_seconds=round(predicted, 1), left_seconds=round(left, 1))

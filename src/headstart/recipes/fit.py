@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from headstart.recipes.reading import name_of, read
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
 from headstart.recipes.stores import open_store
-from headstart.recipes.trainings import WEEK_S, scratch_of, sweep
+from headstart.recipes.trainings import WEEK_S, sweep, training_folder
 from headstart.recipes.watch import watching
 from headstart.recipes.workspace import Clock, Workspace, open_workspace
 from headstart.reports import Run, write_predictions, write_report, write_run
@@ -69,6 +70,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         open_workspace(options.out, name, overwrite=options.overwrite) as workspace,
         open_store(options.home or default_home(), progress) as (store, home),
         watching(workspace, options, progress) as watch,
+        contextlib.ExitStack() as stack,
     ):
         with clock.step("read"):
             dataset = read(data, options, store, progress)
@@ -97,8 +99,9 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
                 backbones = shortlist(raced, backbones, first=backbones[0])
         _climb(climb, backbones, train, options)
         with clock.step("search"):
-            move = Move(climb, sides.train, train.folds, options.seed, scratch_of(dataset, home), watch)
-            move.try_all(options.moves, backbones)
+            kept = stack.enter_context(_scratch(dataset, options, compute, home)) if options.moves else Path()
+            move = Move(climb, sides.train, train.folds, sides.test.items, options.seed, kept, watch)
+            move.try_all(options.moves, backbones, needed=_only_moving(options))
             choice = choose(_considered(climb.candidates, options), groups=sides.train.groups)
             progress.say(f"Chosen: {names([choice.winner], climb.candidates)[0]}. {choice.why}")
         with clock.step("rank"):
@@ -108,6 +111,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             nearness = nearness_of(local, climb.seen[nearest])
         with clock.step("fit"):
             fitted = _fit_winner(choice, move, local, sides)
+            choice = replace(choice, why=f"{choice.why} {fitted.note}".rstrip())
             curve = draw_curve(
                 choice.on_features,
                 climb.seen,
@@ -117,6 +121,8 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
                 seed=options.seed,
                 units=units_of(sides.train, seed=options.seed, purpose="learning curve").of_items,
             )
+            if fitted.local is not None:
+                curve = replace(curve, sentence=f"For the linear head that the training started from: {curve.sentence}")
         with clock.step("evaluate"):
             pixels = (climb.seen[PIXELS.name], climb.unseen[PIXELS.name]) if control else None
             scratch = from_scratch(sides.train, train.folds, sides.test.items, pixels)
@@ -152,7 +158,6 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         usable = [*backbones, *([fitted.local] if fitted.local else [])]
         run = _write(made, fitted.predictor, {local.spec.name: local for local in usable}, workspace)
         workspace.finish()
-        move.clean()
         sweep(home, idle_s=WEEK_S)
     return run
 
@@ -227,6 +232,18 @@ def _climb(climb: Climb, backbones: list[Local], train: _Train, options: FitOpti
         )
 
 
+def _scratch(
+    dataset: Dataset, options: FitOptions, compute: Compute, home: Path
+) -> contextlib.AbstractContextManager[Path]:
+    """Where this run's trainings are kept; the same run finds them again."""
+    asked = options.strategies, sorted(options.settings), options.seed, options.backbones, options.test_share
+    return training_folder(home, [dataset.fingerprint, asked, compute.device, compute.precision])
+
+
+def _only_moving(options: FitOptions) -> bool:
+    return len(options.moves) == len(options.strategies)
+
+
 def _considered(candidates: list[AnyCandidate], options: FitOptions) -> list[AnyCandidate]:
     """Those that the user named: a linear head may only be there because a training starts from it."""
     named = [each for each in candidates if each.strategy.name in options.strategies]
@@ -236,7 +253,7 @@ def _considered(candidates: list[AnyCandidate], options: FitOptions) -> list[Any
 def _fit_winner(choice: Choice, move: Move, local: Local, sides: Split) -> Fitted:
     winner, train, seen = choice.winner, sides.train, move.climb.seen
     if isinstance(winner, Moved):
-        return move.finish(winner, local, sides.test.items)
+        return move.finish(winner, local)
     predictor = winner.strategy.fit(
         seen, train.targets, classes=train.classes, chosen=winner.out_of_fold, seed=move.seed
     )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int
 
+from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MovingStrategy, Strategy
 from headstart.adaptation.strategies.linear import Linear
 from headstart.adaptation.strategies.settings import settled, values_of
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset, Items
-from headstart.errors import OptionError
+from headstart.errors import HeadstartError, OptionError
 from headstart.evaluation.calibration import softmax
 from headstart.evaluation.metrics import accuracy
 from headstart.evaluation.records import Estimate
@@ -28,7 +28,7 @@ from headstart.recipes.climb import RESERVE_S, Climb
 from headstart.recipes.watch import Watch
 from headstart.search.candidates import Candidate
 from headstart.search.choice import choose
-from headstart.search.moving import Moved, judge_moved, starting_head
+from headstart.search.moving import Moved, judge_moved, some, starting_head
 
 if TYPE_CHECKING:
     from headstart.adaptation.tuning import Tuned
@@ -67,7 +67,7 @@ class Fitted:
 
     Attributes:
         predictor: From features to probabilities.
-        training: Its accuracy on the training items, which it was fitted on.
+        training: Its accuracy on the training items that it was fitted on.
         local: The backbone with moved weights; None where they stayed.
         note: What is to be said about it, one sentence; may be empty.
     """
@@ -79,6 +79,22 @@ class Fitted:
 
 
 @dataclass
+class _Trial:
+    """One strategy, with what its trainings made so far."""
+
+    strategy: MovingStrategy
+    start: Candidate
+    local: Local
+    results: list[tuple[Bool[np.ndarray, " items"], Tuned]] = field(default_factory=list)
+    seconds: float = 0.0
+    after_s: float = 0.0  # from the end of the last epoch to the end of the training
+
+    @property
+    def name(self) -> str:
+        return f"{self.start.proposal.name} · {self.strategy.name}"
+
+
+@dataclass
 class Move:
     """The trainings of one run; all of them share the activations at a cut.
 
@@ -86,6 +102,7 @@ class Move:
         climb: Time, items and features.
         train: The training items.
         folds: The fold of each.
+        unseen: The test items, whose features are computed with the network as it was written.
         seed: Of whatever is random.
         scratch: Where activations and the state of trainings are kept, so that a run that was killed goes on.
         watch: Told of each training.
@@ -94,23 +111,91 @@ class Move:
     climb: Climb
     train: Dataset
     folds: Int[np.ndarray, " train"]
+    unseen: Items
     seed: int
     scratch: Path
     watch: Watch
-    _reserved_s: float = 0.0  # for a training on all items with the best strategy so far
 
-    def try_all(self, makes: Sequence[MakeMoving], backbones: Sequence[Local]) -> None:
+    def try_all(self, makes: Sequence[MakeMoving], backbones: Sequence[Local], *, needed: bool) -> None:
         """Try strategies on the backbone whose features serve a linear head best.
+
+        Each is trained without the first fold, and then in turn without others while there is time and hope.
 
         Args:
             makes: The strategies.
             backbones: Those that were computed, and others.
+            needed: Whether the user named nothing else. One that cannot be trained is then an error, else left out.
+
+        Raises:
+            HeadstartError: If none can be trained, though they are needed.
         """
-        for make in makes:
-            start = self._start()
-            local = next(each for each in backbones if each.spec.name == start.proposal.backbones[0].name)
-            if (moved := self.try_out(make(), start, local)) is not None:
-                self.climb.candidates.append(moved)
+        if not makes:
+            return
+        start = self._start()
+        local = next(each for each in backbones if each.spec.name == start.proposal.backbones[0].name)
+        first, *others = np.unique(self.folds).tolist()
+        judged: list[tuple[_Trial, Moved]] = []
+        failed: list[HeadstartError] = []
+        for number, make in enumerate(makes):
+            trial = _Trial(make(), start, local)
+            try:
+                moved = self._first(trial, first, n_left=len(makes) - number)
+            except HeadstartError as error:
+                failed.append(error)
+                self.climb.progress.say(f"{trial.name} is left out: {error}.")
+                self.climb.workspace.log("skipped", what=trial.name, error=str(error))
+            else:
+                judged += [] if moved is None else [(trial, moved)]
+        if failed and needed and not judged:
+            raise failed[0]
+        for fold in others:
+            reserved_s = max((moved.final_s for _, moved in judged), default=0.0)
+            for number, (trial, moved) in enumerate(judged):
+                if moved.difference.high >= 0 and 1.1 * moved.final_s + reserved_s <= self._left_s(local):
+                    judged[number] = (
+                        trial,
+                        self._without(trial, fold, time.monotonic() + self._left_s(local) - reserved_s),
+                    )
+        for _, moved in judged:
+            self.climb.candidates.append(moved)
+            self.climb.workspace.log(
+                "candidate",
+                name=start.proposal.name,
+                strategy=moved.strategy.name,
+                oof_accuracy=moved.accuracy.value,
+                oof_log_loss=moved.log_loss.value,
+                n_tested=moved.accuracy.n,
+                against_linear=moved.difference.value,
+                seconds=round(moved.seconds, 3),
+            )
+
+    def finish(self, moved: Moved, local: Local) -> Fitted:
+        """Train on all items, or take the training without the first fold where there is no time left for it.
+
+        Args:
+            moved: What was chosen.
+            local: Its backbone.
+        """
+        tuned, seen, note = moved.first, np.ones(len(self.folds), dtype=np.bool_), ""
+        if moved.final_s <= self._left_s(local):
+            strategy = settled(moved.strategy, moved.first.chosen)
+            after_s = self._after_s(local)
+            trial = _Trial(strategy, moved.start, local)
+            tuned = self._fit(trial, None, None, time.monotonic() + self._left_s(local) - after_s)
+        else:
+            seen = self.folds != self.folds.min()
+            note = (
+                f"The weights were trained on {np.count_nonzero(seen):,} of {len(seen):,} training items: the budget "
+                "left no time for another training on all of them."
+            )
+            self.climb.progress.say(note)
+        name, temperature = tuned.local.spec.name, moved.out_of_fold.temperature
+        found = extract(self.unseen, [tuned.local], store=MemoryStore(), compute=self.climb.compute)
+        self.climb.unseen[name] = found.features[0]
+        predictor = Predictor(self.train.classes, (Part(name, LAST),), tuned.head, temperature)
+        on_training = softmax(tuned.logits[seen], temperature)
+        training = accuracy(self.train.targets[seen], on_training, groups=some(self.train.groups, seen))
+        return Fitted(predictor, training, tuned.local, note)
 
     def _start(self) -> Candidate:
         """Of the best backbone by linear heads on single ones, the head on its layer `last`."""
@@ -119,101 +204,54 @@ class Move:
             for each in self.climb.candidates
             if isinstance(each, Candidate) and each.strategy.name == Linear.name and len(each.proposal.backbones) == 1
         ]
-        best = choose(linear, groups=self.train.groups).winner.proposal.backbones
-        return next(each for each in linear if each.proposal.backbones == best and each.proposal.layers == LAST)
+        lasts = {each.proposal.backbones: each for each in linear if each.proposal.layers == LAST}
+        able = [each for each in linear if each.proposal.backbones in lasts]
+        return lasts[choose(able, groups=self.train.groups).winner.proposal.backbones]
 
-    def try_out(self, strategy: MovingStrategy, start: Candidate, local: Local) -> Moved | None:
-        """Train without one fold, and without others while there is time and hope.
+    def _first(self, trial: _Trial, fold: int, *, n_left: int) -> Moved | None:
+        """The first training of a strategy, or None where there is no time for it.
 
-        Args:
-            strategy: What moves the weights.
-            start: A linear head on the layer `last` of the backbone.
-            local: The backbone.
-
-        Returns:
-            None where there was no time to train at all.
+        It has its share of the time: so many strategies are to come, and at last there is a training on all items.
         """
-        climb, begin = self.climb, time.monotonic()
-        name = f"{start.proposal.name} · {strategy.name}"
-        predicted = climb.pass_s(local, self.train.items, n_views=getattr(strategy, "n_views", 1))
-        if predicted > self._left_s():
-            climb.skip(name, predicted)
+        strategy, local = trial.strategy, trial.local
+        n_views = getattr(strategy, "n_views", 1) if self.train.modality == "image" else 1
+        predicted, left_s = self.climb.pass_s(local, self.train.items, n_views=n_views), self._left_s(local)
+        if predicted > left_s:
+            self.climb.skip(trial.name, predicted, left_s=left_s)
             return None
-        results: list[tuple[Bool[np.ndarray, " items"], Tuned]] = []
-        moved = None
-        for fold in np.unique(self.folds):
-            if moved is not None and (moved.difference.high < 0 or 2.2 * moved.final_s > self._left_s()):
-                break
-            held_out = self.folds == fold
-            results.append((held_out, self._fit(strategy, start, local, int(fold), held_out)))
-            moved = judge_moved(
-                start,
-                strategy,
-                results,
-                self.train.targets,
-                seconds=time.monotonic() - begin,
-                seed=self.seed,
-                groups=self.train.groups,
-            )
-        if moved is not None:
-            self._reserved_s = max(self._reserved_s, moved.final_s)
-            climb.workspace.log(
-                "candidate",
-                name=start.proposal.name,
-                strategy=strategy.name,
-                oof_accuracy=moved.accuracy.value,
-                oof_log_loss=moved.log_loss.value,
-                n_tested=moved.accuracy.n,
-                against_linear=moved.difference.value,
-                seconds=round(moved.seconds, 3),
-            )
-        return moved
+        whole = len(self.folds) / np.count_nonzero(self.folds != fold)
+        share_s = (left_s - predicted) / (n_left + whole)
+        return self._without(trial, fold, time.monotonic() + predicted + share_s - self._after_s(local))
 
-    def finish(self, moved: Moved, local: Local, unseen: Items) -> Fitted:
-        """Train on all items, or take the training without the first fold where there is no time left for it.
+    def _without(self, trial: _Trial, fold: int, deadline: float) -> Moved:
+        begin, held_out = time.monotonic(), self.folds == fold
+        trial.results.append((held_out, self._fit(trial, fold, held_out, deadline)))
+        trial.seconds += time.monotonic() - begin
+        return judge_moved(
+            *(trial.start, trial.strategy, trial.results, self.train.targets),
+            seconds=trial.seconds,
+            after_s=trial.after_s,
+            seed=self.seed,
+            groups=self.train.groups,
+        )
 
-        Args:
-            moved: What was chosen.
-            local: Its backbone.
-            unseen: The test items, whose features are computed with the network as it was written.
-        """
-        self._reserved_s, tuned, note = 0.0, moved.first, ""
-        if moved.final_s <= self._left_s():
-            strategy = settled(moved.strategy, moved.first.chosen)
-            tuned = self._fit(strategy, moved.start, local, None, None)
-        else:
-            n_seen = int(np.count_nonzero(self.folds != self.folds.min()))
-            note = (
-                f"The weights were trained on {n_seen:,} of {len(self.folds):,} training items: the budget left no "
-                "time for another training on all of them."
-            )
-            self.climb.progress.say(note)
-        name, temperature = tuned.local.spec.name, moved.out_of_fold.temperature
-        found = extract(unseen, [tuned.local], store=MemoryStore(), compute=self.climb.compute)
-        self.climb.unseen[name] = found.features[0]
-        predictor = Predictor(self.train.classes, (Part(name, LAST),), tuned.head, temperature)
-        on_training = softmax(tuned.logits, temperature)
-        training = accuracy(self.train.targets, on_training, groups=self.train.groups)
-        return Fitted(predictor, training, tuned.local, note)
+    def _left_s(self, local: Local) -> float:
+        """Seconds for trainings: what is left but for the features of the test, the report and the bundle."""
+        return self.climb.clock.left_s - RESERVE_S - self.climb.pass_s(local, self.unseen)
 
-    def clean(self) -> None:
-        """Remove what only a run that was killed would need."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-    def _left_s(self) -> float:
-        return self.climb.clock.left_s - RESERVE_S - self._reserved_s
+    def _after_s(self, local: Local) -> float:
+        """At most so long takes what comes after the last epoch: the logits of all items, and writing the network."""
+        return self.climb.pass_s(local, self.train.items)
 
     def _fit(
-        self,
-        strategy: MovingStrategy,
-        start: Candidate,
-        local: Local,
-        fold: int | None,
-        held_out: Bool[np.ndarray, " items"] | None,
+        self, trial: _Trial, fold: int | None, held_out: Bool[np.ndarray, " items"] | None, deadline: float
     ) -> Tuned:
+        from headstart.adaptation.tuning import keep_tuned, kept_tuned  # with torch, which other runs do without
+
+        strategy, local = trial.strategy, trial.local
         rows = np.arange(len(self.folds)) if held_out is None else np.flatnonzero(~held_out)
-        head = starting_head(start, self.climb.seen, self.train.targets, rows, classes=self.train.classes)
-        settings = values_of(strategy)
+        place = f"{strategy.name}-{'whole' if fold is None else fold}"
+        folder, file = self.scratch / place, self.scratch / f"{place}.tuned"
         self.watch.begin(
             strategy=strategy.name,
             backbone=local.spec.name,
@@ -221,18 +259,30 @@ class Move:
             n_train=len(rows),
             n_held_out=len(self.folds) - len(rows),
             n_epochs=strategy.n_epochs(len(rows)),
-            settings=settings,
+            settings=values_of(strategy),
         )
-        tuned = strategy.fit(
-            *(local, self.train.items, self.train.targets, head),
-            held_out=held_out,
-            folder=self.scratch / f"{strategy.name}-{'whole' if fold is None else fold}",
-            scratch=self.scratch,
-            compute=self.climb.compute,
-            seed=self.seed,
-            deadline=time.monotonic() + self._left_s(),
-            on_epoch=self.watch.epoch,
-            progress=self.climb.progress,
-        )
+        tuned = kept_tuned(file, folder)
+        if tuned is None:
+            last = time.monotonic()
+
+            def tell(epoch: Epoch) -> None:
+                nonlocal last
+                self.watch.epoch(epoch)
+                last = time.monotonic()
+
+            head = starting_head(trial.start, self.climb.seen, self.train.targets, rows, classes=self.train.classes)
+            tuned = strategy.fit(
+                *(local, self.train.items, self.train.targets, head),
+                held_out=held_out,
+                folder=folder,
+                scratch=self.scratch,
+                compute=self.climb.compute,
+                seed=self.seed,
+                deadline=deadline,
+                on_epoch=tell,
+                progress=self.climb.progress,
+            )
+            keep_tuned(tuned, file)
+            trial.after_s = time.monotonic() - last
         self.watch.end(tuned.history)
         return tuned

@@ -177,10 +177,10 @@ class FitOptions:
 
     @property
     def _settings(self) -> dict[str, dict[str, Value | None]]:
-        """The settings of each strategy; a `linear` that only is where a training starts has those of the default."""
-        named = self.strategies or ("linear",)
-        read = read_settings(dict(self.settings), {name: (STRATEGIES | MOVING)[name] for name in named})
-        return {"linear": {}, **read}
+        """The settings of each strategy, `linear` included where a training starts from it."""
+        moves = any(name in MOVING for name in self.strategies)
+        named = dict.fromkeys([*(self.strategies or ("linear",)), *(["linear"] if moves else [])])
+        return read_settings(dict(self.settings), {name: (STRATEGIES | MOVING)[name] for name in named})
 
     @property
     def test_share(self) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from headstart.evaluation.comparison import compare_correct, is_tie
 from headstart.evaluation.records import Difference
 from headstart.search.candidates import Candidate
@@ -68,8 +70,11 @@ def _ahead(first: AnyCandidate, second: AnyCandidate, groups: Sequence[str] | No
 def _better(first: AnyCandidate, second: AnyCandidate) -> AnyCandidate:
     """The more accurate one; of equals the one with the lower log loss, then the narrower, then the first."""
     both = first.tested & second.tested
+    # The log losses of two that were tested on other items do not compare.
+    alike = np.array_equal(first.tested, second.tested)
     first_merit, second_merit = (
-        (int(each.right[both].sum()), -each.log_loss.value, -each.proposal.width) for each in (first, second)
+        (int(each.right[both].sum()), -each.log_loss.value if alike else 0.0, -each.proposal.width)
+        for each in (first, second)
     )
     return second if second_merit > first_merit else first
 

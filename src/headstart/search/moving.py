@@ -95,6 +95,7 @@ def judge_moved(
     targets: Int[np.ndarray, " items"],
     *,
     seconds: float,
+    after_s: float = 0.0,
     seed: int,
     groups: Sequence[str] | None = None,
 ) -> Moved:
@@ -106,6 +107,7 @@ def judge_moved(
         folds: For each training the items that were held out, and what it made.
         targets: The class of each training item.
         seconds: Time of all trainings.
+        after_s: What comes after the last epoch of one, in seconds.
         seed: Of the intervals' bootstrap.
         groups: For each item what it belongs with; items of one group need not be independent.
     """
@@ -132,7 +134,7 @@ def judge_moved(
         difference=compare_correct(right[tested], start.right[tested], groups=own),
         seconds=seconds,
         first=folds[0][1],
-        final_s=float(training_s * len(targets) / n_seen),
+        final_s=float(training_s * len(targets) / n_seen + after_s),
     )
 
 

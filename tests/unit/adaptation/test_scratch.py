@@ -173,15 +173,6 @@ def test_a_training_that_diverges_still_gives_numbers(images: Case, monkeypatch:
     assert np.isfinite(found.probabilities).all()
 
 
-@pytest.mark.parametrize("n_items", [1, 31, 33, 64, 65])
-def test_batches_are_of_almost_equal_size(n_items: int) -> None:
-    batches = module._batches(np.arange(n_items))
-    sizes = [len(batch) for batch in batches]
-    assert max(sizes) <= 32
-    assert max(sizes) - min(sizes) <= 1
-    np.testing.assert_array_equal(np.concatenate(batches), np.arange(n_items))
-
-
 def test_nothing_to_predict_is_no_error(texts: Case) -> None:
     texts.unseen = texts.unseen.take([])
     assert texts.run(1).probabilities.shape == (0, 2)

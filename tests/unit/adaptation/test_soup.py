@@ -5,16 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headstart.adaptation.epochs import History
-from headstart.adaptation.finetuning import Outcome
 from headstart.adaptation.soup import average, greedy
 
 AIM = 1.0
-
-
-def outcome(weight: float) -> Outcome:
-    weights = {"a": torch.tensor([weight])}
-    return Outcome(weights, History((), ""), loss_of(weights))
 
 
 def loss_of(weights: dict[str, torch.Tensor]) -> float:
@@ -35,4 +28,4 @@ def test_the_average_is_the_mean_of_each_weight() -> None:
     ],
 )
 def test_only_what_does_not_make_the_average_worse_is_used(weights: tuple[float, ...], used: list[int]) -> None:
-    assert greedy([outcome(each) for each in weights], loss_of) == used
+    assert greedy([{"a": torch.tensor([each])} for each in weights], loss_of) == used

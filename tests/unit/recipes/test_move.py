@@ -16,7 +16,7 @@ from headstart.adaptation.strategies.linear import Linear
 from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset, Items
-from headstart.errors import OptionError
+from headstart.errors import BackboneError, OptionError
 from headstart.features.extract import Compute, Features
 from headstart.features.memory import MemoryStore
 from headstart.recipes import move as module
@@ -51,7 +51,14 @@ class Training:
 
     def fit(self, local: Local, items: Items, targets: np.ndarray, start: Any, **options: Any) -> Tuned:
         held_out = options["held_out"]
-        self.calls.append({"n_held_out": 0 if held_out is None else int(held_out.sum()), "start": start, **options})
+        self.calls.append(
+            {
+                "at": self.clock.now,
+                "n_held_out": 0 if held_out is None else int(held_out.sum()),
+                "start": start,
+                **options,
+            }
+        )
         n = len(items) - self.calls[-1]["n_held_out"]
         self.clock.now += self.seconds * n / 80
         is_right = np.arange(N) % 20 < 20 * self.share
@@ -91,7 +98,7 @@ def made(tmp_path: Path, *, budget_s: float, pace: float = 1000.0) -> tuple[Move
     for layers in ("last", "all"):
         proposal = Proposal(layers, (BACKBONE,))
         climb.candidates.append(try_out(proposal, climb.seen, TARGETS, FOLDS, make=Linear, n_classes=2, seed=0))
-    return Move(climb, train, FOLDS, 0, tmp_path, Watch(NoLog(), said)), said
+    return Move(climb, train, FOLDS, items.take(range(7)), 0, tmp_path, Watch(NoLog(), said)), said
 
 
 def test_with_time_all_folds_are_trained_and_then_all_items(
@@ -99,13 +106,13 @@ def test_with_time_all_folds_are_trained_and_then_all_items(
 ) -> None:
     move, _ = made(tmp_path, budget_s=1000)
     training = Training(clock)
-    move.try_all([lambda: training], [LOCAL])
+    move.try_all([lambda: training], [LOCAL], needed=True)
     (*_, moved) = move.climb.candidates
     assert [call["n_held_out"] for call in training.calls] == [20] * 5
     assert moved.tested.all()
     assert moved.start.proposal.layers == "last"
     monkeypatch.setattr(module, "extract", lambda items, locals_, **_: _Found(len(items)))
-    fitted = move.finish(moved, LOCAL, move.train.items.take(range(7)))
+    fitted = move.finish(moved, LOCAL)
     assert training.calls[-1]["n_held_out"] == 0
     assert fitted.note == ""
     assert fitted.training.value == 1.0
@@ -122,7 +129,7 @@ class _Found:
 def test_time_for_a_training_on_all_items_is_kept(clock: Turned, tmp_path: Path) -> None:
     move, _ = made(tmp_path, budget_s=60)
     training = Training(clock)
-    move.try_all([lambda: training], [LOCAL])
+    move.try_all([lambda: training], [LOCAL], needed=True)
     # A fold takes 10 s, all items 12.5: after three folds there is no time for a fourth and for all.
     assert len(training.calls) == 3
     assert move.climb.candidates[-1].accuracy.n == 60
@@ -132,7 +139,7 @@ def test_time_for_a_training_on_all_items_is_kept(clock: Turned, tmp_path: Path)
 def test_a_hopeless_strategy_is_not_tried_on_further_folds(clock: Turned, tmp_path: Path) -> None:
     move, _ = made(tmp_path, budget_s=1000)
     training = Training(clock, share=0.1)
-    move.try_all([lambda: training], [LOCAL])
+    move.try_all([lambda: training], [LOCAL], needed=True)
     assert len(training.calls) == 1
     assert move.climb.candidates[-1].difference.high < 0
 
@@ -142,30 +149,64 @@ def test_without_time_for_all_items_the_first_training_is_the_model_and_that_is_
 ) -> None:
     move, said = made(tmp_path, budget_s=20)
     training = Training(clock)
-    move.try_all([lambda: training], [LOCAL])
+    move.try_all([lambda: training], [LOCAL], needed=True)
     monkeypatch.setattr(module, "extract", lambda items, locals_, **_: _Found(len(items)))
-    fitted = move.finish(move.climb.candidates[-1], LOCAL, move.train.items.take(range(7)))
+    fitted = move.finish(move.climb.candidates[-1], LOCAL)
     assert len(training.calls) == 1
     assert "trained on 80 of 100 training items" in fitted.note
+    assert fitted.training.n == 80
     assert fitted.note in said.messages
 
 
 def test_without_time_for_the_activations_nothing_is_trained(clock: Turned, tmp_path: Path) -> None:
     move, said = made(tmp_path, budget_s=20, pace=1.0)
     training = Training(clock)
-    move.try_all([lambda: training], [LOCAL])
+    move.try_all([lambda: training], [LOCAL], needed=True)
     assert training.calls == []
-    assert said.messages == [
-        "a · last · training is left out: it needs about 101 s, and the budget leaves 16 s for it."
-    ]
+    assert said.messages == ["a · last · training is left out: it needs about 101 s, and the budget leaves 8 s for it."]
 
 
-def test_a_second_strategy_leaves_the_first_its_time(clock: Turned, tmp_path: Path) -> None:
+def test_each_strategy_is_tried_once_before_one_is_tried_again(clock: Turned, tmp_path: Path) -> None:
     move, _ = made(tmp_path, budget_s=1000)
     first, second = Training(clock), Training(clock)
-    move.try_all([lambda: first, lambda: second], [LOCAL])
-    deadlines = [call["deadline"] for call in (*first.calls, *second.calls)]
-    assert deadlines == [996.0] * 5 + [996.0 - 12.5] * 5
+    move.try_all([lambda: first, lambda: second], [LOCAL], needed=True)
+    assert [call["at"] for call in first.calls] == [0.0, 20.0, 40.0, 60.0, 80.0]
+    assert [call["at"] for call in second.calls] == [10.0, 30.0, 50.0, 70.0, 90.0]
+    # The first trainings share the time with each other and with the last one, on all items.
+    assert first.calls[0]["deadline"] < 1000 / 3 < second.calls[0]["deadline"] < 1000 / 2
+    # Later ones may have all but the time of that last one.
+    assert all(900 < call["deadline"] < 1000 - 12.5 for call in first.calls[1:])
+
+
+@dataclass(frozen=True)
+class Failing(Training):
+    """A strategy that cannot be used with this network."""
+
+    def fit(self, *_: Any, **__: Any) -> Tuned:
+        raise BackboneError("adapters need linear layers, but a has none", hint="Take finetune.")
+
+
+def test_a_strategy_that_cannot_be_trained_is_left_out_where_there_is_another(clock: Turned, tmp_path: Path) -> None:
+    move, said = made(tmp_path, budget_s=1000)
+    move.try_all([lambda: Failing(clock), lambda: Training(clock)], [LOCAL], needed=True)
+    assert [each.strategy.name for each in move.climb.candidates] == ["linear", "linear", "training"]
+    assert "a · last · training is left out: adapters need linear layers" in said.messages[0]
+    move, said = made(tmp_path, budget_s=1000)
+    move.try_all([lambda: Failing(clock)], [LOCAL], needed=False)
+    assert [each.strategy.name for each in move.climb.candidates] == ["linear", "linear"]
+    with pytest.raises(BackboneError, match="adapters need linear layers"):
+        move.try_all([lambda: Failing(clock)], [LOCAL], needed=True)
+
+
+def test_a_backbone_whose_last_layer_was_not_tried_is_no_start(clock: Turned, tmp_path: Path) -> None:
+    """Its other layers may have won, in less time."""
+    move, _ = made(tmp_path, budget_s=1000)
+    other = spec("b", layers=(("early", 3), ("last", 4)))
+    move.climb.seen["b"] = features(other, TARGETS, apart=9.0)
+    proposal = Proposal("early", (other,))
+    move.climb.candidates.append(try_out(proposal, move.climb.seen, TARGETS, FOLDS, make=Linear, n_classes=2, seed=0))
+    move.try_all([lambda: Training(clock)], [LOCAL, Local(other, Path(), {})], needed=True)
+    assert move.climb.candidates[-1].start.proposal.backbones == (BACKBONE,)
 
 
 def test_strategies_are_refused_for_items_that_they_are_not_for(clock: Turned) -> None:

@@ -1,48 +1,65 @@
-"""What trainings leave behind is found by its data, and removed when nobody comes back."""
+"""The folder of a run's trainings: found again after a kill, one run's alone, and removed when nobody comes back."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from headstart.data.dataset import Dataset, Items
-from headstart.recipes.trainings import HOUR_S, WEEK_S, scratch_of, sweep
+from headstart.errors import OptionError, OutputError
+from headstart.recipes.trainings import WEEK_S, sweep, training_folder
 
 
-def _dataset(*texts: str) -> Dataset:
-    return Dataset(Items("text", texts, texts, texts), np.zeros(len(texts), dtype=np.int64), ("x",))
+def _ended(home: Path, identity: object, error: BaseException) -> Path:
+    """A run that has kept a state, and ends so."""
+    with contextlib.suppress(type(error)), training_folder(home, identity) as folder:
+        (folder / "state.training").write_bytes(b"12345")
+        raise error
+    return folder
 
 
-def _left(folder: Path, *, idle_s: float) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "state.training").write_bytes(b"12345")
-    for path in (folder / "state.training", folder):
+def test_a_run_that_was_killed_finds_its_folder_again_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = _ended(tmp_path, ["data", 1], KeyboardInterrupt())
+    with training_folder(tmp_path, ["data", 2]) as other:
+        assert other != folder
+    with training_folder(tmp_path, ["data", 1]) as again:
+        assert again == folder
+        assert (again / "state.training").read_bytes() == b"12345"
+    assert list((tmp_path / "trainings").iterdir()) == []
+
+
+def test_two_runs_at_once_never_share_a_folder(tmp_path: Path) -> None:
+    with training_folder(tmp_path, "same") as first, training_folder(tmp_path, "same") as second:
+        assert first != second
+        (first / "a").touch()
+    assert list((tmp_path / "trainings").iterdir()) == []
+
+
+def test_what_cannot_be_done_leaves_nothing_and_a_full_disk_all(tmp_path: Path) -> None:
+    assert not _ended(tmp_path, "wrong", OptionError("no", hint="no")).exists()
+    assert (_ended(tmp_path, "full", OutputError("no space", hint="Make room.")) / "state.training").exists()
+
+
+def _left(tmp_path: Path, name: str, *, idle_s: float) -> Path:
+    folder = _ended(tmp_path, name, KeyboardInterrupt())
+    for path in (*folder.iterdir(), folder):
         os.utime(path, (time.time() - idle_s, time.time() - idle_s))
     return folder
 
 
-def test_trainings_of_the_same_data_have_the_same_folder(tmp_path: Path) -> None:
-    data = _dataset("a", "b")
-    assert scratch_of(data, tmp_path) == scratch_of(replace(data, source="elsewhere"), tmp_path)
-    assert scratch_of(data, tmp_path) != scratch_of(_dataset("a", "c"), tmp_path)
-
-
-def test_only_what_was_left_long_ago_is_removed(tmp_path: Path) -> None:
-    old = _left(scratch_of(_dataset("old"), tmp_path), idle_s=WEEK_S + 60)
-    new = _left(scratch_of(_dataset("new"), tmp_path), idle_s=60)
+def test_only_what_was_left_long_ago_is_swept_away(tmp_path: Path) -> None:
+    old, new = (_left(tmp_path, name, idle_s=idle_s) for name, idle_s in (("old", WEEK_S + 60), ("new", 60.0)))
     assert sweep(tmp_path, idle_s=WEEK_S) >= 5
     assert not old.exists()
     assert (new / "state.training").read_bytes() == b"12345"
-    assert sweep(tmp_path, idle_s=HOUR_S) == 0
     assert sweep(tmp_path / "nowhere", idle_s=0) == 0
 
 
-def test_a_training_that_is_written_to_in_an_old_folder_is_running(tmp_path: Path) -> None:
-    folder = _left(scratch_of(_dataset("old"), tmp_path), idle_s=WEEK_S + 60)
-    (folder / "state.training").write_bytes(b"new")
-    assert sweep(tmp_path, idle_s=WEEK_S) == 0
-    assert folder.exists()
+def test_a_training_that_runs_is_never_swept_away(tmp_path: Path) -> None:
+    _left(tmp_path, "same", idle_s=WEEK_S + 60)
+    with training_folder(tmp_path, "same") as folder:
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (0, 0))
+        assert sweep(tmp_path, idle_s=WEEK_S) == 0
+        assert (folder / "state.training").exists()

@@ -92,6 +92,14 @@ def test_a_slightly_better_training_beats_a_tie_that_costs_the_same_and_one_that
     assert set(choice.ties) == {dear, trained.start}
 
 
+def test_log_losses_on_other_items_decide_nothing() -> None:
+    """On one easy fold a training loses little; the head that it ties with is tested on hard ones too."""
+    start = right(N, 180)
+    trained = moved(start, start, n_folds=1, log_loss=9.0)
+    assert trained.log_loss.value < 1 < trained.start.log_loss.value
+    assert choose([trained.start, trained]).winner is trained.start
+
+
 def test_the_starting_head_is_that_of_the_items_it_may_see() -> None:
     backbone = spec("a", layers=(("early", 3), ("last", 4)))
     seen = {"a": features(backbone, TARGETS, apart=2.0)}

@@ -1,0 +1,69 @@
+"""What a training made is kept whole, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.unit.backbones.tiny import save_timm
+
+from headstart.adaptation import tuning
+from headstart.adaptation.epochs import Epoch, History, Scores
+from headstart.adaptation.heads.forms import LinearHead
+from headstart.adaptation.tuning import Tuned, keep_tuned, kept_tuned, write_tuned
+from headstart.backbones.resolve import Local, resolve
+from headstart.backbones.stages import cut
+from headstart.errors import OutputError
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Local:
+    return resolve(str(save_timm(tmp_path / "saved", "test_efficientnet")), tmp_path)
+
+
+@pytest.fixture
+def tuned(local: Local, tmp_path: Path) -> Tuned:
+    parts = cut(local, 1)
+    for weight in parts.trained.values():
+        weight.data += 0.01
+    head = LinearHead(np.ones((2, 4), dtype=np.float32), np.zeros(2, dtype=np.float32))
+    epochs = (Epoch(1, Scores(0.5, 0.9), None, 1e-3, 1e-4, 1.0, 2.0),)
+    moved = write_tuned(local, parts, tmp_path / "tuned", how="finetune")
+    return Tuned(moved, head, np.eye(5, 2, dtype=np.float32), History(epochs, "all 1 epochs", 1), {"epochs": 1})
+
+
+def test_it_comes_back_as_it_was(tuned: Tuned, tmp_path: Path) -> None:
+    keep_tuned(tuned, tmp_path / "a.tuned")
+    again = kept_tuned(tmp_path / "a.tuned", tmp_path / "tuned")
+    assert again is not None
+    assert again.local.spec == tuned.local.spec
+    assert (again.history, again.chosen) == (tuned.history, tuned.chosen)
+    np.testing.assert_array_equal(again.logits, tuned.logits)
+    np.testing.assert_array_equal(again.head.weight, tuned.head.weight)
+
+
+def test_a_part_that_is_missing_torn_or_another_makes_all_of_it_missing(
+    tuned: Tuned, local: Local, tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "a.tuned", tmp_path / "tuned"
+    assert kept_tuned(file, folder) is None
+    keep_tuned(tuned, file)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    assert kept_tuned(file, folder) is None
+    file.write_bytes(whole)
+    assert kept_tuned(file, tmp_path / "nowhere") is None
+    write_tuned(local, cut(local, 1), folder, how="finetune")  # weights of another training
+    assert kept_tuned(file, folder) is None
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tuning, "save_file", full)
+    with pytest.raises(OutputError, match="cannot be kept"):
+        keep_tuned(replace(tuned), tmp_path / "a.tuned")
+    assert list(tmp_path.glob("a.*")) == []
