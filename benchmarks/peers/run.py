@@ -114,8 +114,8 @@ EXAMPLE: dict[str, Any] = {"learning_rate": 5e-5, "augment": True}
 SUITED: dict[str, Any] = {"learning_rate": 1e-3, "augment": False}
 PEERS = {
     "linear_sklearn": Peer("linear_sklearn.py"),
-    "headstart_linear": Peer("headstart_fit.py", {"strategy": "", "budget": "30m"}),
-    OURS: Peer("headstart_fit.py", {"strategy": "finetune", "budget": "30m"}),
+    "headstart_linear": Peer("headstart_fit.py", {"strategy": "", "budget": "2m"}),
+    OURS: Peer("headstart_fit.py", {"strategy": "finetune", "budget": "2m"}),
     "hf_trainer_3": Peer("hf_trainer.py", {"epochs": 3, **EXAMPLE}, TRAINER),
     "hf_trainer_5": Peer("hf_trainer.py", {"epochs": 5, **EXAMPLE}, TRAINER),
     "hf_trainer_3_suited": Peer("hf_trainer.py", {"epochs": 3, **SUITED}, TRAINER, ("image",)),
