@@ -52,7 +52,7 @@ class Position:
         rate: What all rates are multiplied by: 1, and less after the loss has diverged.
         steps: Those that are done.
         pieces: In how many pieces each batch is computed.
-        plan: How the schedule goes from here on.
+        plan: How the schedule goes; a training that is taken up is planned anew.
         notes: What went wrong on the way.
     """
 

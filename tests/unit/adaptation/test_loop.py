@@ -173,13 +173,113 @@ def test_with_enough_time_a_deadline_changes_nothing() -> None:
 
 
 def test_time_that_was_thought_too_short_is_used_when_it_is_there_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first epoch is slow: 5 seconds, and each later one takes one."""
+    """The first epoch is slow: 2 seconds, and each later one takes one."""
+    clock = Problem()
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: 100 + clock.n_losses / STEPS + (clock.n_losses > 1))
+    history = clock.train(replace(LOOP, epochs=8), deadline=110.0)
+    assert len(history.epochs) == 8
+    rates = [epoch.lr for epoch in history.epochs]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0
+
+
+def test_a_schedule_that_has_come_to_its_end_is_not_drawn_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a first epoch of 5 seconds a second one is the last, and then there is time for six more of one second."""
     clock = Problem()
     monkeypatch.setattr(loop_module.time, "monotonic", lambda: 100 + clock.n_losses / STEPS + 4 * (clock.n_losses > 1))
     history = clock.train(replace(LOOP, epochs=8), deadline=113.0)
-    assert 4 < len(history.epochs) <= 8
-    rates = [epoch.lr for epoch in history.epochs]
-    assert rates == sorted(rates, reverse=True)
+    assert [epoch.lr > 0 for epoch in history.epochs] == [True, True]
+    assert history.ended == "2 of 8 epochs, for want of time"
+
+
+def _killed_in_short_time(after: int, file: Path, monkeypatch: pytest.MonkeyPatch) -> Problem:
+    """A training of 12 epochs of a second each, killed when there was time for 5; and one that may take it up."""
+
+    def die(epoch: Epoch) -> None:
+        if epoch.number == after:
+            raise Killed
+
+    killed, again = Problem(lr=0.01), Problem(lr=0.01)
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: 100 + (killed.n_losses + again.n_losses) / STEPS)
+    with pytest.raises(Killed):
+        killed.train(replace(LOOP, epochs=12), file=file, deadline=105.3, on_epoch=die)
+    assert killed.n_losses == after * STEPS
+    return again
+
+
+@pytest.mark.parametrize("deadline", [None, 1e6])
+@pytest.mark.parametrize(("after", "share"), [(3, 1 / 12 + 11 / 12 / 2), (5, 5 / 12)])
+def test_started_again_with_more_time_it_does_not_keep_to_the_old_deadline(
+    after: int, share: float, deadline: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of its schedule it goes on from there; at its end it goes on as if there had been time before."""
+    again = _killed_in_short_time(after, tmp_path / "state.training", monkeypatch)
+    history = again.train(replace(LOOP, epochs=12), file=tmp_path / "state.training", deadline=deadline)
+    assert history.ended == "all 12 epochs"
+    for number, epoch in enumerate(history.epochs[after:]):
+        done = share + (1 - share) * (number + 5 / 6) / (12 - after)
+        assert epoch.lr / 0.01 == pytest.approx(cosine(done))
+
+
+def test_started_again_with_some_time_the_schedule_ends_with_the_last_epoch_that_there_is_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = _killed_in_short_time(5, tmp_path / "state.training", monkeypatch)
+    history = again.train(replace(LOOP, epochs=12), file=tmp_path / "state.training", deadline=107.3)
+    assert history.ended == "7 of 12 epochs, for want of time"
+    assert history.epochs[-1].lr / 0.01 == pytest.approx(cosine(5 / 12 + 7 / 12 * (1 + 5 / 6) / 2))
+
+
+@pytest.mark.parametrize("after", [3, 5])
+def test_started_again_with_no_time_it_makes_no_step(
+    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = _killed_in_short_time(after, tmp_path / "state.training", monkeypatch)
+    history = again.train(replace(LOOP, epochs=12), file=tmp_path / "state.training", deadline=0.0)
+    assert history.ended == f"{after} of 12 epochs, for want of time"
+    assert again.n_losses == 0
+
+
+def test_killed_with_a_deadline_that_is_far_off_it_ends_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    whole, killed, again = Problem(), Problem(), Problem()
+    whole.train()
+
+    def die(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        killed.train(file=tmp_path / "state.training", deadline=time.monotonic() + 3600, on_epoch=die)
+    again.train(file=tmp_path / "state.training", deadline=time.monotonic() + 7200)
+    assert again.n_losses == 2 * STEPS
+    assert again.bits() == whole.bits()
+
+
+def test_it_ends_after_as_many_epochs_as_were_asked_for_on_the_schedule_of_all(tmp_path: Path) -> None:
+    at_ends: list[bytes] = []
+    whole, part, again = Problem(), Problem(), Problem()
+    whole.train(on_epoch=lambda _: at_ends.append(whole.bits()))
+    history = part.train(replace(LOOP, stop_after=3), file=tmp_path / "state.training")
+    assert history.ended == "ended after 3 of 4 epochs, as was asked for"
+    assert (len(history.epochs), history.kept) == (3, 3)
+    assert part.bits() == at_ends[2]
+    assert again.train(replace(LOOP, stop_after=3), file=tmp_path / "state.training").ended == history.ended
+    assert again.n_losses == 0
+    assert again.bits() == at_ends[2]
+
+
+@pytest.mark.parametrize("stop_after", [4, 9])
+def test_to_stop_after_all_epochs_is_to_do_all(stop_after: int) -> None:
+    assert Problem().train(replace(LOOP, stop_after=stop_after)).ended == "all 4 epochs"
+
+
+def test_time_for_what_was_asked_for_is_time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three epochs of ten were asked for and there is time for three: the schedule stays that of ten."""
+    clock = Problem(lr=0.01)
+    monkeypatch.setattr(loop_module.time, "monotonic", lambda: 100 + clock.n_losses / STEPS)
+    history = clock.train(replace(LOOP, epochs=10, stop_after=3), deadline=103.2)
+    assert history.ended == "ended after 3 of 10 epochs, as was asked for"
+    assert history.epochs[2].lr / 0.01 == pytest.approx(cosine((2 + 5 / 6) / 10))
 
 
 def test_after_the_deadline_no_further_step_is_made() -> None:
