@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +31,7 @@ from headstart.features.extract import Compute
 from headstart.features.views import View, picture
 
 _THREADS = 2  # decoding lets go of the interpreter; more would take cores from the network
+_VALUE_BYTES = 2  # bfloat16
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ def keep_boundary(
     Raises:
         OptionError: If there is no view, or more than one of texts.
         DamagedItem: If an image cannot be decoded.
-        StoreError: If the folder cannot be written.
+        StoreError: If the folder cannot be written, or if its disk has no room for all of them: this is told as soon
+            as the first batch shows how large they are.
     """
     if n_views < 1 or (n_views > 1 and local.spec.image is None):
         raise OptionError(
@@ -176,7 +180,10 @@ def _pictures(
     shape: tuple[int, ...] = ()
     for batch in _views(items, wanted, n_views, seed):
         activations, _ = cut.lower(batch)
-        shape = tuple(activations.shape[1:])
+        if not shape:
+            shape = tuple(activations.shape[1:])
+            smaller = "train fewer stages (a lower n_stages)" + (" or fewer views" if n_views > 1 else "")
+            _see_room(out, len(items) * n_views * math.prod(shape) * _VALUE_BYTES, smaller)
         _write(out, activations)
         advance(len(batch) // n_views)
     return _Layout(shape, tuple(range(len(items) * n_views)))
@@ -209,13 +216,29 @@ def _texts(texts: Sequence[str], cut: Cut, out: IO[bytes], advance: Callable[[in
     for first in range(0, len(order), BATCH):
         rows = order[first : first + BATCH]
         activations, lengths = cut.lower([texts[row] for row in rows])
-        width = activations.shape[-1]
+        if not width:
+            width = activations.shape[-1]
+            n_tokens = int(cast("torch.Tensor", lengths).sum())
+            # Long texts are cut off and short ones have more tokens a letter, so this is rather too little.
+            n_expected = n_tokens * sum(map(len, texts)) // max(1, sum(len(texts[row]) for row in rows))
+            _see_room(out, n_expected * width * _VALUE_BYTES, "train on fewer texts")
         for row, states, length in zip(rows, activations, cast("torch.Tensor", lengths).tolist(), strict=True):
             _write(out, states[:length])
             starts[row], counts[row] = n_rows, length
             n_rows += length
         advance(len(rows))
     return _Layout((width,), tuple(starts), tuple(counts))
+
+
+def _see_room(out: IO[bytes], n_bytes: int, smaller: str) -> None:
+    """Refuse at the start what would fill the disk hours later; `smaller` is what makes it less."""
+    free = shutil.disk_usage(folder := Path(out.name).parent).free
+    if n_bytes > free:
+        raise StoreError(
+            f"activations cannot be kept in {str(folder)!r}: they need about {math.ceil(n_bytes / 1e6):,} MB, "
+            f"and {int(free / 1e6):,} MB are free",
+            hint=f"Make room, {smaller}, or set HEADSTART_HOME to a larger disk.",
+        )
 
 
 def _write(out: IO[bytes], activations: torch.Tensor) -> None:

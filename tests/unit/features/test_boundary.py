@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from headstart.backbones.stages import Cut, cut
 from headstart.data.dataset import Items
 from headstart.data.images import open_image
 from headstart.errors import OptionError, StoreError
+from headstart.features import boundary as boundary_module
 from headstart.features.boundary import Boundary, keep_boundary
 from headstart.features.extract import Compute
 from headstart.testing.backbones import example
@@ -152,3 +154,60 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(images: Place) -> None:
     images.folder.write_text("a file in its place")
     with pytest.raises(StoreError, match="activations cannot be kept in"):
         images.keep(items_of(images, 2))
+
+
+def _with_free(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundary_module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=n_bytes))
+
+
+@pytest.mark.parametrize("n_views", [1, 3])
+def test_images_that_the_disk_has_no_room_for_are_refused_after_the_first_batch(
+    n_views: int, images: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = items_of(images, 70)
+    n_bytes = images.keep(items, n_views).values.nbytes
+    elsewhere = replace(images, folder=images.folder / "other", computed=[])
+    _with_free(n_bytes - 1, monkeypatch)
+    with pytest.raises(StoreError, match=r"they need about [\d,]+ MB, and [\d,]+ MB are free") as caught:
+        elsewhere.keep(items, n_views)
+    assert ("fewer views" in caught.value.hint) is (n_views > 1)
+    assert "a lower n_stages" in caught.value.hint
+    assert len(elsewhere.computed) == 1
+    assert list(elsewhere.folder.iterdir()) == []
+    _with_free(n_bytes, monkeypatch)
+    assert elsewhere.keep(items, n_views).values.nbytes == n_bytes
+
+
+def test_how_much_is_needed_and_free_is_told(images: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is a picture of 1000 by 1000 numbers of two bytes; there are 40 of them twice."""
+    large = replace(images, parts=replace(images.parts, lower=lambda batch: (torch.zeros(len(batch), 10**6), None)))
+    _with_free(20 * 10**6, monkeypatch)
+    with pytest.raises(StoreError, match=r"they need about 160 MB, and 20 MB are free$"):
+        large.keep(items_of(images, 40), n_views=2)
+
+
+def test_texts_that_the_disk_has_no_room_for_are_refused_after_the_first_batch(
+    texts: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of equally long texts it is known exactly."""
+    one = str(items_of(texts, 1).values[0])
+    items = replace(items_of(texts, 70), values=(one,) * 70)
+    n_bytes = texts.keep(items).values.nbytes
+    elsewhere = replace(texts, folder=texts.folder / "other", computed=[])
+    _with_free(n_bytes - 1, monkeypatch)
+    with pytest.raises(StoreError, match="MB are free") as caught:
+        elsewhere.keep(items)
+    assert "fewer texts" in caught.value.hint
+    assert len(elsewhere.computed) == 1
+    _with_free(n_bytes, monkeypatch)
+    assert elsewhere.keep(items).values.nbytes == n_bytes
+
+
+def test_of_texts_no_more_is_expected_than_they_take(texts: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long ones, which come first and are cut off, and short ones."""
+    values = tuple("word " * (3000 if row < 40 else 2) for row in range(80))
+    items = replace(items_of(texts, 80), values=values)
+    n_bytes = texts.keep(items).values.nbytes
+    _with_free(n_bytes, monkeypatch)
+    elsewhere = replace(texts, folder=texts.folder / "other", computed=[])
+    assert elsewhere.keep(items).values.nbytes == n_bytes
