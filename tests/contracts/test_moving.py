@@ -16,8 +16,11 @@ from headstart.testing.moving import (
     MOVING_CHECKS,
     MakeAnyMoving,
     check_frozen_stages_keep_their_bits,
+    check_it_beats_the_majority,
     check_the_deadline_is_kept,
     check_there_is_one_record_an_epoch,
+    check_weights_have_moved,
+    check_what_was_chosen_needs_no_held_out_items,
 )
 
 
@@ -69,3 +72,26 @@ class _Careless(FineTune):
 def test_the_suite_notices_broken_promises(check: Callable[[MakeAnyMoving], None], promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
         check(_Careless)
+
+
+@dataclass(frozen=True)
+class _Idle(FineTune):
+    """Trains, and throws away what it has learnt; lets held-out items choose nothing."""
+
+    name: ClassVar[str] = "idle"
+
+    def fit(self, *given: Any, **options: Any) -> Tuned:
+        return FineTune(epochs=1, interpolation=0.0).fit(*given, **options)
+
+
+@pytest.mark.parametrize(
+    ("check", "promise"),
+    [
+        (check_it_beats_the_majority, "accuracy on images must be clearly above 0.67, but is 0.67"),
+        (check_weights_have_moved, "weights must move"),
+        (check_what_was_chosen_needs_no_held_out_items, "held-out items must choose interpolation"),
+    ],
+)
+def test_the_suite_notices_that_nothing_is_learnt(check: Callable[[MakeAnyMoving], None], promise: str) -> None:
+    with pytest.raises(AssertionError, match=promise):
+        check(_Idle)

