@@ -37,7 +37,8 @@ class Tuned:
     Attributes:
         local: The backbone with its new weights; it has the layer `last` alone.
         head: On that layer.
-        logits: For each item, those that were held out and those that were not, without a temperature.
+        logits: For each item, those that were held out and those that were not, without a temperature. Where held-out
+            items chose something, those of each half come from what the other half chose.
         history: What the training did.
         chosen: Settings that the held-out items chose, by name; with them another training needs no held-out items.
     """
