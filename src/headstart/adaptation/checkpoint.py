@@ -24,12 +24,12 @@ class Plan:
     """How the schedule goes on, so that it comes to its end with the last epoch that there is time for.
 
     Attributes:
-        last: How many epochs there will be.
+        last: How many epochs there will be; a part of one, if there is time for no more.
         since: How many were done when this was planned.
         share: The share of the schedule that was done then.
     """
 
-    last: int
+    last: float
     since: int = 0
     share: float = 0.0
 
@@ -39,7 +39,7 @@ class Plan:
         Args:
             epochs: From `since` to `last`.
         """
-        return self.share + (1 - self.share) * (epochs - self.since) / (self.last - self.since)
+        return min(1.0, self.share + (1 - self.share) * (epochs - self.since) / (self.last - self.since))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,10 @@ class Epoch:
     pieces: int = 1
 
 
+DIVERGED = "diverged again"
+"""How a training ended whose rate was too high the second time too."""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What a training did.
@@ -67,6 +71,11 @@ class History:
     ended: str
     kept: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it was given up for a loss that had diverged again."""
+        return DIVERGED in self.ended
 
 
 def scores(loss: float, predicted: Int[np.ndarray, " items"], targets: Int[np.ndarray, " items"]) -> Scores:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,8 +38,8 @@ from headstart.features.extract import Compute
 Weights = dict[str, torch.Tensor]
 """Those of the network and the head, by name."""
 
-RATES = {"image": 1e-3, "text": 3e-4}
-"""Measured on signs, pacs_sketch and clothing with 30 labels a class, and on sst2."""
+_RATES = {"image": 1e-3, "text": 3e-4}  # measured: signs, pacs_sketch and clothing with 30 labels a class; sst2
+_RATE, _FEW_STEPS = 3e-4, 60  # where there are so few steps, a higher one only does harm
 TOO_LARGE = "for this backbone and its activations"
 """What the memory is too small for, where no smaller batch would help."""
 
@@ -179,7 +179,7 @@ class Course:
             OptionError: If its state in the scratch folder is damaged.
             OutputError: If its state cannot be written.
         """
-        job = self._job
+        job, settings = self._job, replace(settings, learning_rate=self.rate(settings))
         self._put(self._start)
         identity = {
             "settings": fingerprint(to_json(settings, indent=0)),
@@ -221,6 +221,16 @@ class Course:
             weight.requires_grad = True  # for the next training
         weights = self._copied()
         return Outcome(weights, history)
+
+    def rate(self, settings: FineTune) -> float:
+        """The highest learning rate: the one that was asked for, or what was measured to be good.
+
+        Args:
+            settings: How to train.
+        """
+        n_steps = FineTune.n_epochs(settings, len(self.rows)) * math.ceil(len(self.rows) / settings.batch_size)
+        usual = _RATES[self._job.local.spec.modality] if n_steps >= _FEW_STEPS else _RATE
+        return settings.learning_rate or usual
 
     def kept_epochs(self, settings: FineTune, histories: Sequence[History]) -> dict[str, int | float | str]:
         """After how many of its epochs to end a training without held-out items, where such have stopped one early.
@@ -397,7 +407,7 @@ class _Model:
         asked, parts = self._settings, self._body.parts
         groups = parameter_groups(
             *(parts.network, self._heads, parts.stages),
-            lr=asked.learning_rate or RATES["image" if self._body.boundary.lengths is None else "text"],
+            lr=asked.learning_rate or _RATE,
             stage_decay=asked.stage_decay,
             weight_decay=asked.weight_decay,
         )

@@ -26,7 +26,7 @@ from headstart.adaptation.checkpoint import (
     snapshot,
     write,
 )
-from headstart.adaptation.epochs import Epoch, History, Scores, scores
+from headstart.adaptation.epochs import DIVERGED, Epoch, History, Scores, scores
 from headstart.adaptation.memory import Batch, Step, backward, is_too_little, said_plainly
 from headstart.adaptation.monitor import lowest, remarks, watch
 from headstart.adaptation.schedules import Schedule
@@ -34,6 +34,7 @@ from headstart.adaptation.schedules import Schedule
 __all__ = ["Batch", "Loop", "Step", "train"]
 
 _LOWER = 0.1
+_TIMED = 3  # steps after which the length of an epoch is known
 _TIMELY = 0.95  # of the time that is left is planned for epochs
 _SHORTEST_S = 1e-6  # a coarse clock may say that an epoch took no time at all
 
@@ -128,16 +129,18 @@ def train(
         if prepare is not None:
             prepare(number)
         todo = batches(number)
-        epoch, is_whole = _epoch(loop, position, weights, averages, optimiser, todo, loss, deadline)
+        epoch, is_whole, plan = _epoch(loop, position, weights, averages, optimiser, todo, loss, deadline)
         if is_whole and validate is not None:
             with _averaged(weights, averages):
                 epoch = replace(epoch, validation=validate())
-        position = replace(position, pieces=epoch.pieces)
+        position = replace(position, pieces=epoch.pieces, plan=plan)
         if (bad := _diverged(epoch, loop.worst_loss)) is not None:
             restore(good, weights, optimiser, averages)
             if position.rate < 1:
-                ended = f"stopped after epoch {number}: the loss diverged again"
-            notes = (*position.notes, f"The loss diverged in epoch {number + 1} ({bad:.3g}).")
+                ended = f"stopped after epoch {number}: the loss {DIVERGED}"
+            what = "it ended there" if ended else "from there on with a tenth of the rate"
+            back = f"back to the end of epoch {number}" if number else "back to the start"
+            notes = (*position.notes, f"The loss diverged in epoch {number + 1} ({bad:.3g}): {back}, and {what}.")
             position = replace(position, rate=_LOWER, notes=notes)
             continue
         kept = number + 1
@@ -208,6 +211,17 @@ def _planned(loop: Loop, position: Position, deadline: float, lap_s: float) -> P
     return plan if last == plan.last else Plan(last, n_done, plan.done(n_done))
 
 
+def _foreseen(loop: Loop, deadline: float, lap_s: float, n_steps: int) -> Plan | None:
+    """The plan at the third step, for as many epochs as there is time for; a part of one, if it is less.
+
+    Without it a training that has time for one or two epochs would spend them on the warm-up of many.
+    """
+    fit = _TIMELY * (deadline - time.monotonic()) / max(_SHORTEST_S, lap_s) + _TIMED / n_steps
+    if fit >= _asked(loop):
+        return None
+    return Plan(int(fit) if fit >= 1 else max(fit, (_TIMED + 1) / n_steps))
+
+
 def _diverged(epoch: Epoch, worst_loss: float) -> float | None:
     """The loss that is not finite or too high, or None."""
     if not epoch.train.loss <= worst_loss:
@@ -246,16 +260,20 @@ def _epoch(
     batches: Sequence[Batch],
     loss: Callable[[Batch], Step],
     deadline: float | None,
-) -> tuple[Epoch, bool]:
-    """One epoch, up to the deadline or the first loss that is not finite; and whether all of it was done."""
+) -> tuple[Epoch, bool, Plan | None]:
+    """One epoch, up to the deadline or the first loss that is not finite; whether all of it was done, and the plan."""
     start, losses, norms, is_whole = time.monotonic(), [], [], True
     answers: list[tuple[torch.Tensor, torch.Tensor]] = []
-    number, pieces, plan = len(position.epochs), position.pieces, _plan(loop, position)
+    number, pieces, plan, warm = len(position.epochs), position.pieces, position.plan, start
     parameters, averaged = list(weights.values()), list(averages.values())
     with torch.random.fork_rng(sorted({each.get_device() for each in parameters if each.is_cuda})):
         _seed(loop, number)
         for step, batch in enumerate(batches):
-            share = loop.schedule(plan.done(number + step / len(batches)))
+            if step == 1:
+                warm = time.monotonic()  # the first step is slower
+            if step == _TIMED and not number and deadline is not None:
+                plan = _foreseen(loop, deadline, (time.monotonic() - warm) / (_TIMED - 1) * len(batches), len(batches))
+            share = loop.schedule((plan or Plan(loop.epochs)).done(number + step / len(batches)))
             for group in optimiser.param_groups:
                 group["lr"] = position.rate * share * group["peak_lr"]
             while True:
@@ -286,7 +304,7 @@ def _epoch(
     seconds, rates = time.monotonic() - start, [group["lr"] for group in optimiser.param_groups]
     predicted, targets = (torch.cat(each).cpu().numpy() for each in zip(*answers, strict=True))
     trained = scores(mean, predicted, targets)
-    return Epoch(number + 1, trained, None, max(rates), min(rates), mean_norm, seconds, pieces), is_whole
+    return Epoch(number + 1, trained, None, max(rates), min(rates), mean_norm, seconds, pieces), is_whole, plan
 
 
 def _seed(loop: Loop, *at: int) -> None:

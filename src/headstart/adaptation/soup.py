@@ -18,7 +18,7 @@ from jaxtyping import Int
 
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, History
-from headstart.adaptation.finetuning import RATES, TOO_LARGE, Course, Job, Outcome, Weights
+from headstart.adaptation.finetuning import TOO_LARGE, Course, Job, Outcome, Weights
 from headstart.adaptation.memory import said_plainly
 from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.settings import AUTO, settings_of
@@ -56,7 +56,7 @@ def soup(settings: Soup, job: Job) -> Tuned:
             break
         made.append(
             course.train(
-                _run(settings, number, job.local.spec.modality),
+                _run(settings, number, course.rate(settings)),
                 seed=int(generator(job.seed, "soup", number).integers(2**31)) if number else job.seed,
                 deadline=_share_of(job.deadline, len(wanted) - done),
                 on_epoch=_counted_on(job.on_epoch, done * n_epochs),
@@ -111,9 +111,9 @@ def average(weights: Sequence[Weights]) -> Weights:
     return {name: torch.stack([each[name] for each in weights]).mean(dim=0) for name in weights[0]}
 
 
-def _run(settings: Soup, number: int, modality: str) -> Soup:
+def _run(settings: Soup, number: int, rate: float) -> Soup:
     rule = settings_of(settings)["learning_rate"]
-    rate = (settings.learning_rate or RATES[modality]) * 2 ** _OCTAVES[number]
+    rate *= 2 ** _OCTAVES[number]
     return replace(settings, learning_rate=min(rule.high, max(rule.low, rate)))
 
 

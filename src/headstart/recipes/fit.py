@@ -102,7 +102,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             kept = stack.enter_context(_scratch(dataset, options, compute, home)) if options.moves else Path()
             move = Move(climb, sides.train, train.folds, sides.test.items, options.seed, kept, watch)
             move.try_all(options.moves, backbones, needed=_only_moving(options))
-            choice = choose(_considered(climb.candidates, options), groups=sides.train.groups)
+            choice = choose(_considered(climb.candidates, options, progress), groups=sides.train.groups)
             progress.say(f"Chosen: {names([choice.winner], climb.candidates)[0]}. {choice.why}")
         with clock.step("rank"):
             ranking = rank_passes(climb, sides.train, priors=considered.priors, raced=raced)
@@ -111,7 +111,8 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             nearness = nearness_of(local, climb.seen[nearest])
         with clock.step("fit"):
             fitted = _fit_winner(choice, move, local, sides)
-            choice = replace(choice, why=f"{choice.why} {fitted.note}".rstrip())
+            notes = [fitted.note, _not_tried(climb.candidates, options)]
+            choice = replace(choice, why=" ".join([choice.why, *filter(None, notes)]))
             curve = draw_curve(
                 choice.on_features,
                 climb.seen,
@@ -244,10 +245,23 @@ def _only_moving(options: FitOptions) -> bool:
     return len(options.moves) == len(options.strategies)
 
 
-def _considered(candidates: list[AnyCandidate], options: FitOptions) -> list[AnyCandidate]:
-    """Those that the user named: a linear head may only be there because a training starts from it."""
+def _considered(candidates: list[AnyCandidate], options: FitOptions, progress: Progress) -> list[AnyCandidate]:
+    """Those that the user named: a linear head may only be there because a training starts from it.
+
+    Where moving weights has clearly done harm to all of them, that head is considered too.
+    """
     named = [each for each in candidates if each.strategy.name in options.strategies]
+    if named and all(isinstance(each, Moved) and each.difference.high < 0 for each in named):
+        progress.say("Moving the weights did harm, so the heads on features are considered as well.")
+        return candidates
     return named or candidates
+
+
+def _not_tried(candidates: list[AnyCandidate], options: FitOptions) -> str:
+    """What became of strategies that were named and are not among the candidates, or nothing."""
+    tried = {each.strategy.name for each in candidates}
+    missing = [name for name in options.strategies if name not in tried]
+    return f"Named, but left out for want of time or because of an error: {', '.join(missing)}." if missing else ""
 
 
 def _fit_winner(choice: Choice, move: Move, local: Local, sides: Split) -> Fitted:

@@ -176,18 +176,18 @@ class Move:
             moved: What was chosen.
             local: Its backbone.
         """
-        tuned, seen, note = moved.first, np.ones(len(self.folds), dtype=np.bool_), ""
+        tuned, why = moved.first, "the budget left no time for another training on all of them"
         if moved.final_s <= self._left_s(local):
-            strategy = settled(moved.strategy, moved.first.chosen)
-            after_s = self._after_s(local)
-            trial = _Trial(strategy, moved.start, local)
-            tuned = self._fit(trial, None, None, time.monotonic() + self._left_s(local) - after_s)
-        else:
+            trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
+            deadline = time.monotonic() + self._left_s(local) - self._after_s(local)
+            tuned, why = self._fit(trial, None, None, deadline), "another training on all of them diverged"
+        is_first = tuned is moved.first or (tuned.history.diverged and not moved.first.history.diverged)
+        tuned = moved.first if is_first else tuned
+        seen, note = np.ones(len(self.folds), dtype=np.bool_), ""
+        if is_first:
             seen = self.folds != self.folds.min()
-            note = (
-                f"The weights were trained on {np.count_nonzero(seen):,} of {len(seen):,} training items: the budget "
-                "left no time for another training on all of them."
-            )
+            n_seen = np.count_nonzero(seen)
+            note = f"The weights were trained on {n_seen:,} of {len(seen):,} training items: {why}."
             self.climb.progress.say(note)
         name, temperature = tuned.local.spec.name, moved.out_of_fold.temperature
         found = extract(self.unseen, [tuned.local], store=MemoryStore(), compute=self.climb.compute)

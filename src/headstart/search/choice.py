@@ -95,7 +95,7 @@ def _gain(winner: Moved) -> str:
     gain = winner.difference
     points = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
     against = f"against the linear head that the training started from, on {gain.n:,} items that it did not see"
-    advice = "" if gain.value > 0 else " With --strategy linear as well, the better of the two is taken."
+    advice = "" if gain.value > 0 else " With --strategy linear as well, the better is taken."
     return f"Moving the weights brought {points} {against}.{advice}"
 
 
@@ -107,7 +107,7 @@ def _why(
     groups: Sequence[str] | None,
 ) -> str:
     if len(tried) == 1:
-        return "It is the only candidate that was tried."
+        return "It is the only candidate that was considered."
     if winner is not best:
         ahead = _ahead(best, winner, groups)
         points = f"{100 * ahead.value:.1f} points better out-of-fold, which {ahead.n:,} items cannot tell from chance,"

@@ -75,7 +75,7 @@ def test_a_candidate_that_ties_only_with_the_runner_up_does_not_win() -> None:
 def test_a_single_candidate_needs_no_comparison() -> None:
     only = candidate(right(10, 5))
     choice = choose([only])
-    assert (choice.winner, choice.ties, choice.why) == (only, (), "It is the only candidate that was tried.")
+    assert (choice.winner, choice.ties, choice.why) == (only, (), "It is the only candidate that was considered.")
 
 
 def test_the_order_of_trying_does_not_matter() -> None:

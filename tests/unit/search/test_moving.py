@@ -81,7 +81,7 @@ def test_a_training_that_is_no_better_loses_to_its_head() -> None:
     assert choose([worse.start, worse]).winner is worse.start
     alone = choose([worse])
     assert alone.winner is worse
-    assert alone.why.endswith("With --strategy linear as well, the better of the two is taken.")
+    assert alone.why.endswith("With --strategy linear as well, the better is taken.")
 
 
 def test_a_slightly_better_training_beats_a_tie_that_costs_the_same_and_one_that_costs_more() -> None:
