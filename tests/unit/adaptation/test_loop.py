@@ -22,6 +22,9 @@ from headstart.adaptation.schedules import cosine
 from headstart.errors import BackboneError, OptionError, OutputError
 
 
+BACK = "The loss diverged in epoch 2 ({}): back to the end of epoch 1, and from there on with a tenth of the rate."
+
+
 def test_it_does_what_a_bare_loop_does() -> None:
     ours, bare = Problem(), Problem()
     ours.network.eval()
