@@ -21,7 +21,6 @@ from headstart.adaptation.epochs import Epoch, History, Scores, scores
 from headstart.adaptation.schedules import cosine
 from headstart.errors import BackboneError, OptionError, OutputError
 
-
 BACK = "The loss diverged in epoch 2 ({}): back to the end of epoch 1, and from there on with a tenth of the rate."
 
 
