@@ -54,6 +54,10 @@ class Epoch:
 
 DIVERGED = "diverged again"
 """How a training ended whose rate was too high the second time too."""
+CUT = "for want of time"
+"""How one ended that had no time for all epochs."""
+CUT_OFF = "by the deadline"
+"""How one ended in the middle of an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,11 @@ class History:
     def diverged(self) -> bool:
         """Whether it was given up for a loss that had diverged again."""
         return DIVERGED in self.ended
+
+    @property
+    def cut(self) -> bool:
+        """Whether there was no time for all of its epochs."""
+        return CUT in self.ended or CUT_OFF in self.ended
 
 
 def scores(loss: float, predicted: Int[np.ndarray, " items"], targets: Int[np.ndarray, " items"]) -> Scores:

@@ -26,7 +26,7 @@ from headstart.adaptation.checkpoint import (
     snapshot,
     write,
 )
-from headstart.adaptation.epochs import DIVERGED, Epoch, History, Scores, scores
+from headstart.adaptation.epochs import CUT, CUT_OFF, DIVERGED, Epoch, History, Scores, scores
 from headstart.adaptation.memory import Batch, Step, backward, is_too_little, said_plainly
 from headstart.adaptation.monitor import lowest, remarks, watch
 from headstart.adaptation.schedules import Schedule
@@ -145,7 +145,7 @@ def train(
             continue
         kept = number + 1
         if not is_whole:
-            ended = f"stopped by the deadline in epoch {number + 1}"
+            ended = f"stopped {CUT_OFF} in epoch {number + 1}"
             continue
         position = replace(position, epochs=(*position.epochs, epoch), steps=position.steps + len(todo))
         if loop.patience and lowest(position.epochs) == kept:
@@ -174,7 +174,7 @@ def _ended(loop: Loop, position: Position) -> str:
         return f"all {loop.epochs} epochs"
     if n_done >= _asked(loop):
         return f"ended after {n_done} of {loop.epochs} epochs, as was asked for"
-    return f"{n_done} of {loop.epochs} epochs, for want of time" if n_done >= last else ""
+    return f"{n_done} of {loop.epochs} epochs, {CUT}" if n_done >= last else ""
 
 
 def _asked(loop: Loop) -> int:

@@ -78,6 +78,9 @@ class Fitted:
     note: str = ""
 
 
+_AFTER = 0.4  # of a pass: only the stages that were trained run again
+
+
 @dataclass
 class _Trial:
     """One strategy, with what its trainings made so far."""
@@ -180,8 +183,10 @@ class Move:
         if moved.final_s <= self._left_s(local):
             trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
             deadline = time.monotonic() + self._left_s(local) - self._after_s(local)
-            tuned, why = self._fit(trial, None, None, deadline), "another training on all of them diverged"
-        is_first = tuned is moved.first or (tuned.history.diverged and not moved.first.history.diverged)
+            tuned, why = self._fit(trial, None, None, deadline), "another training on all of them did not go as well"
+        # What is shipped is what was judged: no training that went astray, or had less time to learn.
+        shorter = tuned.history.cut and (len(tuned.history.epochs) < len(moved.first.history.epochs))
+        is_first = tuned is moved.first or shorter or (tuned.history.diverged and not moved.first.history.diverged)
         tuned = moved.first if is_first else tuned
         seen, note = np.ones(len(self.folds), dtype=np.bool_), ""
         if is_first:
@@ -240,8 +245,8 @@ class Move:
         return self.climb.clock.left_s - RESERVE_S - self.climb.pass_s(local, self.unseen)
 
     def _after_s(self, local: Local) -> float:
-        """At most so long takes what comes after the last epoch: the logits of all items, and writing the network."""
-        return self.climb.pass_s(local, self.train.items)
+        """About how long it takes to compute the logits of all items after the last epoch, and to write the network."""
+        return _AFTER * self.climb.pass_s(local, self.train.items)
 
     def _fit(
         self, trial: _Trial, fold: int | None, held_out: Bool[np.ndarray, " items"] | None, deadline: float
