@@ -23,8 +23,13 @@ from headstart.testing.moving import (
     check_what_was_chosen_needs_no_held_out_items,
 )
 
+# The others only have other defaults than `finetune`.
+_QUICK = ("finetune", "lora", "contrastive")
 
-@pytest.mark.parametrize("name", MOVING)
+
+@pytest.mark.parametrize(
+    "name", [name if name in _QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MOVING]
+)
 @pytest.mark.parametrize("check", MOVING_CHECKS, ids=lambda check: check.__name__)
 def test_promises(name: str, check: Callable[[MakeAnyMoving], None]) -> None:
     check(MOVING[name])
