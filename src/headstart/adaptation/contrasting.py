@@ -117,6 +117,10 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
     Args:
         settings: How to train.
         job: What to train, on what.
+
+    Raises:
+        OptionError: If the items are no texts.
+        DataError: If no text is left to train on.
     """
     if job.local.spec.modality not in settings.modalities:
         raise OptionError(

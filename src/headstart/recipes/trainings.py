@@ -28,6 +28,9 @@ def training_folder(home: Path, identity: object) -> Iterator[Path]:
     Args:
         home: headstart's home.
         identity: What makes two runs the same: data, strategies with their settings, seed, device and precision.
+
+    Raises:
+        OptionError: If it was raised inside; so it is for a BackboneError or DataError.
     """
     folder = home / _FOLDER / fingerprint(identity)[:24]
     with contextlib.ExitStack() as stack:
