@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 from headstart._fingerprint import fingerprint
 from headstart._memory import give_back
 from headstart._randomness import generator
-from headstart._records import to_json
 from headstart.adaptation._batches import losses_now
 from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
 from headstart.adaptation.epochs import Scores, scores
@@ -127,8 +126,7 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
             f"contrastive tuning is for texts, but {job.local.spec.name!r} sees {job.local.spec.modality}s",
             hint="For images take finetune.",
         )
-    out = np.zeros(len(job.items), dtype=np.bool_) if job.held_out is None else job.held_out
-    rows, others = np.flatnonzero(~out), np.flatnonzero(out)
+    rows, others = np.flatnonzero(~job.out), np.flatnonzero(job.out)
     if not len(rows):
         raise DataError("contrastive tuning needs texts to train on, but all are held out", hint="Hold out fewer.")
     body = open_body(
@@ -143,13 +141,7 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
     targets = np.asarray(job.targets, dtype=np.int64)
     model = _Model(body, targets, rows, others, settings, len(job.start.bias), job.seed)
     batches = partial(draw, targets, rows, settings.steps, settings.batch_size, job.seed)
-    identity = {
-        "settings": fingerprint(to_json(settings, indent=0)),
-        "weights": job.local.spec.source.sha256,
-        "items": fingerprint([job.items.keys, targets.tolist(), out.tolist()]),
-        "compute": f"{job.compute.device} {job.compute.precision}",
-        "seed": str(job.seed),
-    }
+    identity = {**job.identity(settings), "seed": str(job.seed)}
     file = job.scratch / f"{fingerprint([settings.name, identity])[:24]}.training"
     history = train(
         Loop(settings.epochs, SCHEDULES[settings.schedule], settings.clip, model.worst_loss(batches(0)), job.seed),

@@ -79,6 +79,24 @@ class Job:
     on_epoch: Callable[[Epoch], None] | None
     progress: Progress
 
+    @property
+    def out(self) -> Bool[np.ndarray, " items"]:
+        """For each item whether it is held out."""
+        return np.zeros(len(self.items), dtype=np.bool_) if self.held_out is None else self.held_out
+
+    def identity(self, settings: object) -> dict[str, str]:
+        """What is trained on what and how, as hashes by name; what else tells two trainings apart is the caller's.
+
+        Args:
+            settings: A strategy.
+        """
+        return {
+            "settings": fingerprint(to_json(settings, indent=0)),
+            "weights": self.local.spec.source.sha256,
+            "items": fingerprint([self.items.keys, np.asarray(self.targets).tolist(), self.out.tolist()]),
+            "compute": f"{self.compute.device} {self.compute.precision}",
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -124,8 +142,7 @@ class Course:
         """
         self._job = job
         self._targets = np.asarray(job.targets, dtype=np.int64)
-        self._out = np.zeros(len(job.items), dtype=np.bool_) if job.held_out is None else job.held_out
-        self.rows, self.held_out = np.flatnonzero(~self._out), np.flatnonzero(self._out)
+        self.rows, self.held_out = np.flatnonzero(~job.out), np.flatnonzero(job.out)
         if not len(self.rows):
             raise DataError("fine-tuning needs an item to train on, but all are held out", hint="Hold out fewer.")
         if (settings.mixup or settings.cutmix) and job.local.spec.modality != "image":
@@ -182,11 +199,8 @@ class Course:
         job, settings = self._job, replace(settings, learning_rate=self.rate(settings))
         self._put(self._start)
         identity = {
-            "settings": fingerprint(to_json(settings, indent=0)),
-            "weights": job.local.spec.source.sha256,
-            "items": fingerprint([job.items.keys, self._targets.tolist(), self._out.tolist()]),
+            **job.identity(settings),
             "head": sha256_bytes(job.start.weight.tobytes() + job.start.bias.tobytes()),
-            "compute": f"{job.compute.device} {job.compute.precision}",
             "seed": str(seed),
         }
         self._files.append(job.scratch / f"{fingerprint(identity)[:24]}.training")
