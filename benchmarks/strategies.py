@@ -2,6 +2,7 @@
 
     python benchmarks/strategies.py [DATA_FOLDER] [--home FOLDER] [--only SET]... [--strategy NAME]... [--labels N]...
                                     [--seeds N] [--set KEY=VALUE]... [--out FILE]
+    python benchmarks/strategies.py --table [NAME]... [--out FILE]
 
 DATA_FOLDER holds `images/` and `text/` with one set each below them. Of every set the features of one starter are used,
 `efficientnet_lite0` or `all_minilm_l6_v2`: its last layer, and all of its layers. From the training items 8 and 32
@@ -11,7 +12,8 @@ labels: mean, lowest and highest of the seeds, and the seconds that choosing and
 not included; where weights move, the frozen stages and all epochs are. Such strategies start from a linear head on the
 last layer, and are tested with the network that they wrote. A strategy for which settings were given with --set has
 them in its name, and one that does not fit the items of a set is left out there. Lines that the file has are not
-measured again: remove them first.
+measured again: remove them first. `--table` measures nothing and shows what a file has, as Markdown: of strategies on
+features what they reach on all layers, and how many seeds where there is no range.
 """
 
 from __future__ import annotations
@@ -222,6 +224,30 @@ def lines_of(file: Path) -> set[tuple[str, ...]]:
     return {(row["set"], row["layers"], row["strategy"], row["labels"]) for row in csv.DictReader(lines)}
 
 
+def table(file: Path, names: list[str]) -> Iterator[str]:
+    """What a file has as Markdown, one line a set and number of labels, one column a strategy."""
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    cells: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in csv.DictReader(lines):
+        here = cells.setdefault((row["set"], row["labels"]), {})
+        if row["layers"] == "all" or row["strategy"] not in here:  # the last layer is all that some have
+            here[row["strategy"]] = row
+    shown = names or list(dict.fromkeys(name for here in cells.values() for name in here))
+    yield f"| set | labels a class | {' | '.join(shown)} |"
+    yield "|---" * (2 + len(shown)) + "|"
+    for (name, labels), here in sorted(cells.items(), key=lambda each: (each[0][0], int(each[1]["linear"]["n_train"]))):
+        best = max(float(here[each]["accuracy"]) for each in shown if each in here)
+        yield f"| {name} | {labels} | {' | '.join(_cell(here.get(each), best) for each in shown)} |"
+
+
+def _cell(row: dict[str, str] | None, best: float) -> str:
+    if row is None:
+        return ""
+    accuracy, low, high = (float(row[name]) for name in ("accuracy", "lowest", "highest"))
+    text = f"{accuracy:.3f}" if low == high else f"{accuracy:.3f} ({low:.3f}–{high:.3f})"
+    return f"**{text}**" if accuracy == best else text
+
+
 def labels_of(text: str) -> int | None:
     """`all`, or a number a class."""
     return None if text == "all" else int(text)
@@ -239,7 +265,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; may be repeated")
     parser.add_argument("--home", type=Path, help="where features are kept; a temporary folder by default")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--table", nargs="*", metavar="NAME", help="show these strategies of the file, or all")
     options = parser.parse_args()
+    if options.table is not None:
+        print(*table(options.out, options.table), sep="\n")
+        return
     options.labels = options.labels or list(LABELS)
     folders = sorted([*(options.data / "images").glob("*"), *(options.data / "text").glob("*")])
     wanted = [folder for folder in folders if folder.is_dir() and (not options.only or folder.name in options.only)]

@@ -35,6 +35,17 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"Known names: {', '.join(known)}." if known else ""
 
 
+def nearest_of_these(name: str, names: Iterable[str]) -> str:
+    """A hint for an unknown name where the message has named all that there are.
+
+    Args:
+        name: What was typed.
+        names: What is known.
+    """
+    close = nearest(name, names)
+    return "Choose one of these." if close is None else f"Did you mean {close!r}?"
+
+
 def parse_duration(text: str | float) -> float:
     """Seconds from `90`, `"90s"`, `"2m"` or `"1.5h"`.
 

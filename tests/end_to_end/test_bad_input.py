@@ -229,15 +229,55 @@ def test_an_interruption_leaves_no_folder_and_keeps_what_was_computed(cli: Cli, 
     network.fail_after = 64
     result = cli("fit", "photos", *FIT)
     assert result.code == 130
-    assert result.err.endswith(
-        "interrupted: the features that were computed are kept; run the same command again to go on\n"
-    )
+    assert result.err.endswith("interrupted: what was computed is kept; run the same command again to go on\n")
     assert "Traceback" not in result.err
     assert not Path("out").exists()
     assert not list(Path().glob(".*partial*"))
     network.fail_after = None
     assert cli("fit", "photos", *FIT).code == 0
     assert 0 < n_computed("out") <= 120 - 32
+
+
+def test_an_interruption_after_the_first_model_ends_with_it_and_the_same_command_goes_on(
+    cli: Cli, network: Network
+) -> None:
+    photos(Path("photos"), 40)
+    command = ("fit", "photos", "--backbone", "efficientnet_lite0", "--backbone", "efficientnet_lite1", "--out", "out")
+    command += ("--budget", "1h")
+    network.fail_after = 2 * 120 + 32  # the pixels of the control are computed too
+    stopped = cli(*command)
+    assert stopped.code == 0, stopped.err
+    assert "The run was interrupted: this is the best that was found until then." in stopped.err
+    assert record("out")["unfinished"].startswith("The run was interrupted")
+    assert {each["backbone"] for each in record("out")["candidates"]} == {"efficientnet_lite0"}
+    assert "Not finished" in Path("out/report.html").read_text(encoding="utf-8")
+    assert cli("predict", "out", "photos/red/0.jpg").code == 0
+    network.fail_after = None
+    assert cli(*command).code == 0
+    assert record("out")["unfinished"] == ""
+    assert any("lite1" in each["backbone"] for each in record("out")["candidates"])
+    assert "Not finished" not in Path("out/report.html").read_text(encoding="utf-8")
+    again = cli(*command)
+    assert again.code == 2
+    assert "exists, and a run must not replace it unasked" in again.err
+
+
+def test_a_run_that_is_killed_after_its_first_model_leaves_that(
+    cli: Cli, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(Path("photos"), 40)
+
+    def killed(*_: object) -> None:
+        raise SystemExit(9)  # nothing that is caught on the way
+
+    monkeypatch.setattr("headstart.recipes.climb.Climb.next_pass", killed)
+    monkeypatch.setattr("headstart.recipes.ladder.LONG_S", 0.0)
+    two = ("--backbone", "efficientnet_lite0", "--backbone", "efficientnet_lite1")
+    with pytest.raises(SystemExit):
+        cli("fit", "photos", *two, "--budget", "1h", "--out", "out")
+    assert record("out")["unfinished"].startswith("This is the first model of a run")
+    assert record("out")["evaluation"]["n"] > 0
+    assert cli("predict", "out", "photos/red/0.jpg").code == 0
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom modes bind")

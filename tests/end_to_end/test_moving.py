@@ -114,8 +114,9 @@ def test_interrupted_and_started_again_it_gives_what_it_would_have(
     whole = fitted(cli(*arguments, "whole", "--json"))
     with monkeypatch.context() as patch:
         trained = _interrupting(patch, after=4)
-        assert cli(*arguments, "again").code == 130
+        stopped = fitted(cli(*arguments, "again", "--json"))
     assert trained[0] == 4
+    assert stopped["unfinished"].startswith("The run was interrupted")
     with monkeypatch.context() as patch:
         trained = _interrupting(patch, after=99)
         again = fitted(cli(*arguments, "again", "--json"))
@@ -124,6 +125,7 @@ def test_interrupted_and_started_again_it_gives_what_it_would_have(
     weights = [sorted(file.read_bytes() for file in Path(name).rglob("*.safetensors")) for name in ("whole", "again")]
     assert weights[0] == weights[1] != []
     assert again["evaluation"] == whole["evaluation"]
+    assert again["unfinished"] == ""
 
 
 def _interrupting(monkeypatch: pytest.MonkeyPatch, *, after: int) -> list[int]:

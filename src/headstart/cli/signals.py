@@ -7,7 +7,7 @@ import signal
 import time
 from types import FrameType
 
-INTERRUPTED = "interrupted: the features that were computed are kept; run the same command again to go on"
+INTERRUPTED = "interrupted: what was computed is kept; run the same command again to go on"
 
 _SAME_SIGNAL_S = 1.0  # a launcher may pass on what the terminal has sent to both already
 _SHOW_CURSOR = b"\x1b[?25h"

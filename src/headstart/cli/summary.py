@@ -61,6 +61,7 @@ def _findings(run: Run) -> Iterator[tuple[str, str]]:
     yield "model", " · ".join(part for part in (chosen.backbone, layers, chosen.strategy) if part)
     yield "ties", _ties(chosen.ties)
     yield "caution", prose(" ".join(_cautions(run)))
+    yield "unfinished", prose(run.unfinished)
     yield "left out", f"{counted(len(data.left_out), 'item')}, listed in the report" if data.left_out else ""
     yield "time", f"{seconds(run.timings['total'])} of {seconds(run.budget_s)}" if "total" in run.timings else ""
 

@@ -19,7 +19,7 @@ from headstart.features.extract import Compute, Extraction, Features, extract, n
 from headstart.features.protocol import FeatureStore, KnownSpeeds
 from headstart.features.views import PLAIN, View
 from headstart.recipes.workspace import Clock, Log
-from headstart.search.candidates import Proposal, try_out
+from headstart.search.candidates import Proposal, proposals, try_out
 from headstart.search.choice import AnyCandidate
 
 RESERVE_S = 4.0
@@ -44,6 +44,7 @@ class Climb:
         seconds: What the features of each backbone cost in this run.
         candidates: What was tried so far.
         unfit: Why backbones are left out that fail on items that others can do, by name.
+        reserved_s: Seconds that must be left for a last training, beside those for evaluation, report and bundle.
     """
 
     items: Items
@@ -59,9 +60,15 @@ class Climb:
     seconds: dict[str, float] = field(default_factory=dict)
     candidates: list[AnyCandidate] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)
+    reserved_s: float = 0.0
     _known: dict[str, Local] = field(default_factory=dict)  # all that were asked of the store or computed
     _damaged: dict[int, str] = field(default_factory=dict)
     _sides: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
+
+    @property
+    def left_s(self) -> float:
+        """Seconds for further rungs, all but what is reserved; may be negative."""
+        return self.clock.left_s - RESERVE_S - self.reserved_s
 
     def first_pass(self, backbones: Sequence[Local]) -> dict[int, str]:
         """Compute the first backbone (and what comes with it) for as many items as the budget allows.
@@ -135,10 +142,10 @@ class Climb:
         """
         items, name = self.items.take(rows), backbone.spec.name
         predicted = self._predict_s(backbone, items)
-        if self._n_missing(backbone, items) and predicted + RESERVE_S > self.clock.left_s:
+        if self._n_missing(backbone, items) and predicted > self.left_s:
             self.skip(name, predicted)
             return None
-        found = self._compute(items, [backbone], time.monotonic() + self.clock.left_s - RESERVE_S)
+        found = self._compute(items, [backbone], time.monotonic() + self.left_s)
         (features,) = found.features
         if late := len(items) - int(features.there.sum()) - len(found.damaged):
             self._say_late(name, late)
@@ -156,6 +163,15 @@ class Climb:
         self.progress.say(f"{name} is left out: {self.unfit[name]}.")
         self.workspace.log("skipped", what=name, without_features=n_lacking)
 
+    def next_pass_s(self, backbone: Local) -> float:
+        """About how long it takes to compute another backbone and to fit heads on it, in seconds; 0 where not known.
+
+        Args:
+            backbone: Which.
+        """
+        n_trials = len(proposals(backbone.spec))
+        return self._predict_s(backbone, self.items) + n_trials * self._trial_s(backbone.spec.width)
+
     def next_pass(self, backbone: Local) -> bool:
         """Compute another backbone if it fits into the budget.
 
@@ -163,11 +179,10 @@ class Climb:
             Whether its features are there for all items.
         """
         name = backbone.spec.name
-        predicted = self._predict_s(backbone, self.items)
-        if predicted + RESERVE_S + self._trial_s(backbone.spec.width) > self.clock.left_s:
+        if (predicted := self.next_pass_s(backbone)) > self.left_s:
             self.skip(name, predicted)
             return False
-        self._extract(self.items, [backbone], time.monotonic() + self.clock.left_s - RESERVE_S)
+        self._extract(self.items, [backbone], time.monotonic() + self.left_s)
         if late := self._not_reached([backbone]):
             self._say_late(name, len(late))
         elif self._damaged:
@@ -212,7 +227,7 @@ class Climb:
         for proposal, make in product(wanted, makes):
             strategy = make(proposal.parts)
             predicted = self._trial_s(proposal.width, strategy)
-            if self.candidates and predicted + RESERVE_S > self.clock.left_s:
+            if self.candidates and predicted > self.left_s:
                 self.skip(f"{proposal.name} · {strategy.name}" if len(makes) > 1 else proposal.name, predicted)
                 continue
             if self._has_views(proposal, strategy):
@@ -234,7 +249,7 @@ class Climb:
         views = [View(number) for number in range(1, strategy.n_views)]
         items, backbones = self.items.take(self._sides[0]), [self._known[name] for name in names]
         passes_s = sum(self._predict_s(backbone, items, views) for backbone in backbones)
-        if (predicted := passes_s + self._trial_s(proposal.width, strategy)) + RESERVE_S > self.clock.left_s:
+        if (predicted := passes_s + self._trial_s(proposal.width, strategy)) > self.left_s:
             self.skip(what, predicted)
             return False
         found = extract(
@@ -243,7 +258,7 @@ class Climb:
             store=self.store,
             compute=self.compute,
             views=views,
-            deadline=time.monotonic() + self.clock.left_s - RESERVE_S,
+            deadline=time.monotonic() + self.left_s,
             progress=self.progress,
         )
         n_computed = sum(each.n_computed for each in found.features)
@@ -273,12 +288,13 @@ class Climb:
             self.seconds[name] = self.seconds.get(name, 0.0) + (found.wall_s if features.n_computed else 0.0)
             running_s = found.wall_s - found.loading_s
             if features.n_computed >= _ENOUGH_TO_TIME and running_s > 0:
-                self.speeds.remember_speed(name, features.n_computed / running_s, **self._where)
+                self.remember_pace(name, features.n_computed / running_s)
             self.workspace.log("features", backbone=name, computed=features.n_computed, seconds=round(found.wall_s, 3))
         return found
 
     @property
-    def _where(self) -> dict[str, str]:
+    def where(self) -> dict[str, str]:
+        """On what device and in which precision, as known speeds are asked for."""
         return {"device": self.compute.device, "dtype": self.compute.precision}
 
     def _predict_s(self, backbone: Local, items: Items, views: Sequence[View] = (PLAIN,)) -> float:
@@ -287,7 +303,7 @@ class Climb:
         From this machine's own history, else from that of a backbone of this run and the ratio of their costs.
         """
         n_missing = sum(self._n_missing(backbone, items, view) for view in views)
-        pace = self.speeds.speed(backbone.spec.name, **self._where)
+        pace = self.speeds.speed(backbone.spec.name, **self.where)
         if pace is None:
             pace = next(filter(None, (self._scaled_pace(each.spec, backbone) for each in self._known.values())), None)
         return _LOADING_S + n_missing / pace if n_missing and pace else 0.0
@@ -300,8 +316,28 @@ class Climb:
             items: Which.
             n_views: Views of each.
         """
-        pace = self.speeds.speed(backbone.spec.name, **self._where)
-        return _LOADING_S + n_views * len(items) / pace if pace else 0.0
+        seen_s = self.seen_s(backbone, n_views * len(items))
+        return _LOADING_S + seen_s if seen_s else 0.0
+
+    def seen_s(self, backbone: Local, n_items: int) -> float:
+        """About how long so many items take to go through a backbone, in seconds; 0 where that is not known.
+
+        Args:
+            backbone: Which.
+            n_items: How many, repeats counted.
+        """
+        pace = self.speeds.speed(backbone.spec.name, **self.where)
+        return n_items / pace if pace else 0.0
+
+    def remember_pace(self, name: str, items_per_s: float) -> None:
+        """Keep how fast something was; a slower time than before counts half, for the machine may have been busy.
+
+        Args:
+            name: Of the backbone, or of a training of it.
+            items_per_s: Items per second, above 0.
+        """
+        before = self.speeds.speed(name, **self.where) or 0.0
+        self.speeds.remember_speed(name, max(items_per_s, (items_per_s + before) / 2), **self.where)
 
     def _n_missing(self, backbone: Local, items: Items, view: View = PLAIN) -> int:
         _, there = self.store.read(namespace_of(backbone, self.compute, view), items.keys)
@@ -309,7 +345,7 @@ class Climb:
 
     def _scaled_pace(self, known: BackboneSpec, backbone: Local) -> float | None:
         """The pace of another backbone by the ratio of costs, or None where something is not known."""
-        pace = self.speeds.speed(known.name, **self._where)
+        pace = self.speeds.speed(known.name, **self.where)
         return pace * known.gflops / backbone.spec.gflops if pace and known.gflops and backbone.spec.gflops else None
 
     def _trial_s(self, width: int, strategy: Strategy | None = None) -> float:
@@ -336,9 +372,9 @@ class Climb:
         Args:
             what: Its name.
             predicted: Seconds.
-            left_s: Seconds that are left for it; by default all but those for evaluation, report and bundle.
+            left_s: Seconds that are left for it; by default all but those that are reserved.
         """
-        left = max(0.0, self.clock.left_s - RESERVE_S if left_s is None else left_s)
+        left = max(0.0, self.left_s if left_s is None else left_s)
         need = f"it needs about {predicted:.0f} s, and the budget leaves {left:.0f} s for it"
         self.progress.say(f"{what} is left out: {need if predicted > left else 'the time is up'}.")
         self.workspace.log("skipped", what=what, predicted_seconds=round(predicted, 1), left_seconds=round(left, 1))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Int
 
+from headstart._fingerprint import fingerprint
 from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MovingStrategy, Strategy
@@ -79,15 +80,18 @@ class Fitted:
 
 
 _AFTER = 0.4  # of a pass: only the stages that were trained run again
+_TRAINING = 1.0  # of a pass, for each item that a training sees: forward and back through some of the stages
+_LEAST = 0.5  # of the epochs that a strategy wants; with fewer a training is not worth its beginning
 
 
 @dataclass
 class _Trial:
-    """One strategy, with what its trainings made so far."""
+    """One strategy on one backbone, with what its trainings made so far."""
 
     strategy: MovingStrategy
     start: Candidate
     local: Local
+    moved: Moved | None = None
     results: list[tuple[Bool[np.ndarray, " items"], Tuned]] = field(default_factory=list)
     seconds: float = 0.0
     after_s: float = 0.0  # from the end of the last epoch to the end of the training
@@ -97,9 +101,24 @@ class _Trial:
         return f"{self.start.proposal.name} · {self.strategy.name}"
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What trying a strategy takes, in seconds.
+
+    Attributes:
+        first_s: A training without the first fold that nothing ends early.
+        final_s: What follows if it is chosen: a training on all items, and the features of the test.
+        least_s: All of it with as few epochs as are worth it.
+    """
+
+    first_s: float
+    final_s: float
+    least_s: float
+
+
 @dataclass
 class Move:
-    """The trainings of one run; all of them share the activations at a cut.
+    """The trainings of one run; those on one backbone share the activations at a cut.
 
     Attributes:
         climb: Time, items and features.
@@ -118,11 +137,10 @@ class Move:
     seed: int
     scratch: Path
     watch: Watch
+    _trials: list[_Trial] = field(default_factory=list)
 
     def try_all(self, makes: Sequence[MakeMoving], backbones: Sequence[Local], *, needed: bool) -> None:
-        """Try strategies on the backbone whose features serve a linear head best.
-
-        Each is trained without the first fold, and then in turn without others while there is time and hope.
+        """Train strategies without the first fold, on the backbone whose features serve a linear head best.
 
         Args:
             makes: The strategies.
@@ -134,53 +152,102 @@ class Move:
         """
         if not makes:
             return
-        start = self._start()
+        start = self.start()
         local = next(each for each in backbones if each.spec.name == start.proposal.backbones[0].name)
-        first, *others = np.unique(self.folds).tolist()
-        judged: list[tuple[_Trial, Moved]] = []
         failed: list[HeadstartError] = []
         for number, make in enumerate(makes):
-            trial = _Trial(make(), start, local)
-            try:
-                moved = self._first(trial, first, n_left=len(makes) - number)
-            except HeadstartError as error:
-                failed.append(error)
-                self.climb.progress.say(f"{trial.name} is left out: {error}.")
-                self.climb.workspace.log("skipped", what=trial.name, error=str(error))
-            else:
-                judged += [] if moved is None else [(trial, moved)]
-        if failed and needed and not judged:
+            failed += self.try_one(make(), start, local, n_left=len(makes) - number)
+        if len(failed) == len(makes) and needed:
             raise failed[0]
-        for fold in others:
-            reserved_s = max((moved.final_s for _, moved in judged), default=0.0)
-            for number, (trial, moved) in enumerate(judged):
-                if moved.difference.high >= 0 and 1.1 * moved.final_s + reserved_s <= self._left_s(local):
-                    judged[number] = (
-                        trial,
-                        self._without(trial, fold, time.monotonic() + self._left_s(local) - reserved_s),
-                    )
-        for _, moved in judged:
-            self.climb.candidates.append(moved)
-            self.climb.workspace.log(
-                "candidate",
-                name=start.proposal.name,
-                strategy=moved.strategy.name,
-                oof_accuracy=moved.accuracy.value,
-                oof_log_loss=moved.log_loss.value,
-                n_tested=moved.accuracy.n,
-                against_linear=moved.difference.value,
-                seconds=round(moved.seconds, 3),
-            )
 
-    def finish(self, moved: Moved, local: Local) -> Fitted:
+    def try_one(
+        self, strategy: MovingStrategy, start: Candidate, local: Local, *, n_left: int = 1
+    ) -> tuple[HeadstartError, ...]:
+        """Train a strategy without the first fold, if there is time for it; the result is a candidate.
+
+        Args:
+            strategy: Which.
+            start: The linear head on the layer `last` of the backbone.
+            local: The backbone.
+            n_left: How many strategies share the time that is left; at last there is a training on all items.
+
+        Returns:
+            Why it could not be trained; nothing where it could, or where there was no time.
+        """
+        trial = _Trial(strategy, start, local)
+        try:
+            trial.moved = self._first(trial, n_left=n_left)
+        except HeadstartError as error:
+            self.climb.progress.say(f"{trial.name} is left out: {error}.")
+            self.climb.workspace.log("skipped", what=trial.name, error=str(error))
+            return (error,)
+        if trial.moved is not None:
+            self._trials.append(trial)
+            self.climb.candidates.append(trial.moved)
+            self._tell(trial.moved)
+            self._reserve()
+        return ()
+
+    def go_on(self) -> None:
+        """Train without further folds, in turn, while it is open whether moving the weights helps and there is time."""
+        for fold in np.unique(self.folds).tolist()[1:]:
+            for trial in self._trials:
+                before, left_s = trial.moved, self._left_s(trial.local)
+                if before is None or not before.difference.low <= 0 <= before.difference.high:
+                    continue
+                reserved_s = max(each.moved.final_s for each in self._trials if each.moved)
+                if 1.1 * before.final_s + reserved_s <= left_s:
+                    trial.moved = self._without(trial, fold, time.monotonic() + left_s - reserved_s)
+                    place = next(n for n, each in enumerate(self.climb.candidates) if each is before)
+                    self.climb.candidates[place] = trial.moved
+                    self._tell(trial.moved)
+
+    def cost(self, strategy: MovingStrategy, local: Local) -> Cost:
+        """What trying a strategy would take, from trainings on this machine, else from the pace of a pass.
+
+        Args:
+            strategy: Which.
+            local: On which backbone.
+        """
+        n_items, climb = len(self.train), self.climb
+        frozen_s, after_s = climb.pass_s(local, self.train.items, n_views=self._n_views(strategy)), self._after_s(local)
+        pace = climb.speeds.speed(_called(strategy, local), **climb.where)
+        seen_s = strategy.n_seen(n_items) / pace if pace else _TRAINING * climb.seen_s(local, strategy.n_seen(n_items))
+        share = float(np.mean(self.folds != self.folds.min()))
+        test_s = climb.pass_s(local, self.unseen)
+        return Cost(
+            first_s=frozen_s + share * seen_s + after_s,
+            final_s=seen_s + after_s + test_s,
+            least_s=frozen_s + _LEAST * (1 + share) * seen_s + 2 * after_s + test_s,
+        )
+
+    def start(self, local: Local | None = None) -> Candidate:
+        """The linear head on the layer `last` that a training starts from.
+
+        Args:
+            local: The backbone; left out, the one whose features serve a linear head best, on whatever layers.
+        """
+        linear = [
+            each
+            for each in self.climb.candidates
+            if isinstance(each, Candidate) and each.strategy.name == Linear.name and len(each.proposal.backbones) == 1
+        ]
+        lasts = {each.proposal.backbones[0].name: each for each in linear if each.proposal.layers == LAST}
+        if local is not None:
+            return lasts[local.spec.name]
+        able = [each for each in linear if each.proposal.backbones[0].name in lasts]
+        return lasts[choose(able, groups=self.train.groups).winner.proposal.backbones[0].name]
+
+    def finish(self, moved: Moved, local: Local, *, hurry: bool = False) -> Fitted:
         """Train on all items, or take the training without the first fold where there is no time left for it.
 
         Args:
             moved: What was chosen.
             local: Its backbone.
+            hurry: Whether nothing may be trained any more.
         """
-        tuned, why = moved.first, "the budget left no time for another training on all of them"
-        if moved.final_s <= self._left_s(local):
+        tuned, why = moved.first, "there was no time left for another training on all of them"
+        if not hurry and moved.final_s <= self._left_s(local):
             trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
             deadline = time.monotonic() + self._left_s(local) - self._after_s(local)
             tuned, why = self._fit(trial, None, None, deadline), "another training on all of them did not go as well"
@@ -202,25 +269,14 @@ class Move:
         training = accuracy(self.train.targets[seen], on_training, groups=some(self.train.groups, seen))
         return Fitted(predictor, training, tuned.local, note)
 
-    def _start(self) -> Candidate:
-        """Of the best backbone by linear heads on single ones, the head on its layer `last`."""
-        linear = [
-            each
-            for each in self.climb.candidates
-            if isinstance(each, Candidate) and each.strategy.name == Linear.name and len(each.proposal.backbones) == 1
-        ]
-        lasts = {each.proposal.backbones: each for each in linear if each.proposal.layers == LAST}
-        able = [each for each in linear if each.proposal.backbones in lasts]
-        return lasts[choose(able, groups=self.train.groups).winner.proposal.backbones]
-
-    def _first(self, trial: _Trial, fold: int, *, n_left: int) -> Moved | None:
+    def _first(self, trial: _Trial, *, n_left: int) -> Moved | None:
         """The first training of a strategy, or None where there is no time for it.
 
         It has its share of the time: so many strategies are to come, and at last there is a training on all items.
         """
-        strategy, local = trial.strategy, trial.local
-        n_views = getattr(strategy, "n_views", 1) if self.train.modality == "image" else 1
-        predicted, left_s = self.climb.pass_s(local, self.train.items, n_views=n_views), self._left_s(local)
+        local, fold = trial.local, int(self.folds.min())
+        predicted = self.climb.pass_s(local, self.train.items, n_views=self._n_views(trial.strategy))
+        left_s = self._left_s(local) - self.climb.reserved_s
         if predicted > left_s:
             self.climb.skip(trial.name, predicted, left_s=left_s)
             return None
@@ -244,6 +300,29 @@ class Move:
         """Seconds for trainings: what is left but for the features of the test, the report and the bundle."""
         return self.climb.clock.left_s - RESERVE_S - self.climb.pass_s(local, self.unseen)
 
+    def _reserve(self) -> None:
+        """Other rungs must leave time for the last training of what looks as if it helped."""
+        hopeful = [each for each in self._trials if each.moved is not None and each.moved.difference.value > 0]
+        self.climb.reserved_s = max(
+            (each.moved.final_s + self.climb.pass_s(each.local, self.unseen) for each in hopeful if each.moved),
+            default=0.0,
+        )
+
+    def _tell(self, moved: Moved) -> None:
+        self.climb.workspace.log(
+            "candidate",
+            name=moved.proposal.name,
+            strategy=moved.strategy.name,
+            oof_accuracy=moved.accuracy.value,
+            oof_log_loss=moved.log_loss.value,
+            n_tested=moved.accuracy.n,
+            against_linear=moved.difference.value,
+            seconds=round(moved.seconds, 3),
+        )
+
+    def _n_views(self, strategy: MovingStrategy) -> int:
+        return int(getattr(strategy, "n_views", 1)) if self.train.modality == "image" else 1
+
     def _after_s(self, local: Local) -> float:
         """About how long it takes to compute the logits of all items after the last epoch, and to write the network."""
         return _AFTER * self.climb.pass_s(local, self.train.items)
@@ -255,7 +334,7 @@ class Move:
 
         strategy, local = trial.strategy, trial.local
         rows = np.arange(len(self.folds)) if held_out is None else np.flatnonzero(~held_out)
-        place = f"{strategy.name}-{'whole' if fold is None else fold}"
+        place = f"{strategy.name}-{fingerprint(local.spec.name)[:8]}-{'whole' if fold is None else fold}"
         folder, file = self.scratch / place, self.scratch / f"{place}.tuned"
         self.watch.begin(
             strategy=strategy.name,
@@ -289,5 +368,18 @@ class Move:
             )
             keep_tuned(tuned, file)
             trial.after_s = time.monotonic() - last
+            self._remember_pace(trial, len(rows), tuned.history.epochs)
         self.watch.end(tuned.history)
         return tuned
+
+    def _remember_pace(self, trial: _Trial, n_items: int, epochs: Sequence[Epoch]) -> None:
+        """What the next prediction starts from."""
+        strategy, seconds = trial.strategy, sum(each.seconds for each in epochs)
+        if seconds > 0:
+            n_seen = strategy.n_seen(n_items) * len(epochs) / strategy.n_epochs(n_items)
+            self.climb.remember_pace(_called(strategy, trial.local), n_seen / seconds)
+
+
+def _called(strategy: MovingStrategy, local: Local) -> str:
+    """The name of a pace: with other settings a training has another one."""
+    return f"{local.spec.name} {strategy.name} {fingerprint(sorted(values_of(strategy).items()))[:8]}"

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart._checks import did_you_mean
+from headstart._checks import did_you_mean, nearest_of_these
 from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MakeStrategy, MovingStrategy, Strategy
 from headstart.adaptation.strategies.settings import Value, read_settings
 from headstart.errors import OptionError
@@ -138,7 +138,7 @@ class FitOptions:
             if name not in known_strategies:
                 raise OptionError(
                     f"no strategy is called {name!r}; there are {', '.join(known_strategies)}",
-                    hint=did_you_mean(name, known_strategies),
+                    hint=nearest_of_these(name, known_strategies),
                 )
         # Those who make them check their settings.
         _ = self.every_strategy

@@ -29,6 +29,7 @@ from headstart.reports.record import (
     OofRecord,
     RankingRow,
     Run,
+    RungRecord,
     TrainingRecord,
 )
 from headstart.search.choice import AnyCandidate, Choice, names
@@ -57,6 +58,8 @@ class Made:
     judgement: Judgement
     openings: int
     trainings: tuple[TrainingRecord, ...] = ()
+    rungs: tuple[RungRecord, ...] = ()
+    unfinished: str = ""
 
 
 def make_record(made: Made) -> Run:
@@ -97,6 +100,8 @@ def make_record(made: Made) -> Run:
         verdict=headline(judgement.evaluation, len(made.split.train.classes), control.verdict, control.better.name),
         out=made.out,
         trainings=made.trainings,
+        rungs=made.rungs,
+        unfinished=made.unfinished,
     )
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from headstart._fingerprint import fingerprint
@@ -18,12 +19,25 @@ WEEK_S = 7 * 24 * 3600.0
 """A training that nobody took up again for so long is removed by the next run."""
 
 
+@dataclass
+class Trainings:
+    """A place for the trainings of one run.
+
+    Attributes:
+        folder: Where they are.
+        keep: Whether it stays when the run ends, because the same run is to go on from there.
+    """
+
+    folder: Path
+    keep: bool = False
+
+
 @contextlib.contextmanager
-def training_folder(home: Path, identity: object) -> Iterator[Path]:
+def training_folder(home: Path, identity: object) -> Iterator[Trainings]:
     """A folder for the trainings of one run: that of the same run when it was killed before, if no other has it.
 
-    It is removed at the end, and when the user's request is what cannot be done; else, also when the disk is full, it
-    stays for the next attempt.
+    It is removed at the end, unless it is to be kept, and when the user's request is what cannot be done; else, also
+    when the disk is full, it stays for the next attempt.
 
     Args:
         home: headstart's home.
@@ -37,12 +51,14 @@ def training_folder(home: Path, identity: object) -> Iterator[Path]:
         if not stack.enter_context(_hold(folder)):
             folder = folder.with_name(f"{folder.name}-{os.getpid()}")
             stack.enter_context(_hold(folder))
+        trainings = Trainings(folder)
         try:
-            yield folder
+            yield trainings
         except (OptionError, BackboneError, DataError):
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        if not trainings.keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from headstart.errors import OutputError
 
 _RUN = frozenset({"run.json", "report.html", "predictions_test.csv", "bundle", "log.jsonl", "tensorboard", ".DS_Store"})
-_REPLACED = ".replaced"
+_REPLACED, _COPY = ".replaced", ".copy"
 
 
 @dataclass
@@ -82,6 +82,7 @@ class Workspace:
         self.target = target
         self.folder = folder
         self._overwrite = overwrite
+        self._is_published = False
         self._log = folder / "log.jsonl"
 
     def log(self, event: str, **facts: Any) -> None:
@@ -95,20 +96,38 @@ class Workspace:
             # Escapes, because a class may be named by a folder whose name is not Unicode.
             file.write(json.dumps(line) + "\n")
 
+    def publish(self) -> None:
+        """Put a copy of what is there into its place, and go on; whatever happens next, that much is kept.
+
+        Raises:
+            OutputError: As for `finish`.
+        """
+        copy = self.folder.with_name(f"{self.folder.name}{_COPY}")
+        try:
+            with _told(self.target):
+                shutil.copytree(self.folder, copy)
+            self._put(copy)
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+        self._is_published = True
+
     def finish(self) -> None:
         """Put the run in its place, and away the one that was there; in between neither is lost.
 
         Raises:
             OutputError: If it cannot be put there, or something has appeared there that must not be replaced.
         """
-        _check_target(self.target, overwrite=self._overwrite)
+        self._put(self.folder)
+
+    def _put(self, folder: Path) -> None:
+        _check_target(self.target, overwrite=self._overwrite or self._is_published)
         place = self.target.resolve()
         away = self.folder.with_name(f"{self.folder.name}{_REPLACED}")
         with _told(self.target):
             try:
                 if place.exists():
                     place.replace(away)
-                self.folder.replace(place)
+                folder.replace(place)
             except BaseException:
                 if away.exists() and not place.exists():
                     away.replace(place)
@@ -133,11 +152,13 @@ def open_workspace(out: str | None, name: str, *, overwrite: bool) -> Iterator[W
     with _told(target):
         _sweep(place)
     _check_target(target, overwrite=overwrite)
-    folder = place.parent / f".{place.name}.partial-{os.getpid()}-{secrets.token_hex(4)}"
+    # The time, so that of two runs on one target it is plain which came first.
+    folder = place.parent / f".{place.name}.partial-{os.getpid()}-{time.time_ns():016x}{secrets.token_hex(2)}"
     made = [parent for parent in (place.parent, *place.parent.parents) if not parent.exists()]
     try:
         with _told(target):
             folder.mkdir(parents=True)
+        _check_alone(target, folder)
         yield Workspace(target, folder, overwrite=overwrite)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -188,7 +209,19 @@ def _told(target: Path) -> Iterator[None]:
 def _free_name(name: str) -> Path:
     clean = re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "run"
     names = itertools.chain([clean], (f"{clean}-{number}" for number in itertools.count(2)))
-    return next(path for path in map(Path("runs").joinpath, names) if not path.exists() and not _is_in_the_making(path))
+    free = (path for path in map(Path("runs").joinpath, names) if not path.exists() or _is_unfinished(path))
+    return next(path for path in free if not _is_in_the_making(path))
+
+
+def _check_alone(target: Path, own: Path) -> None:
+    """Of two runs on one target the one that came first goes on."""
+    for path, process in _partials(target.resolve()):
+        began, ours = (each.name.rsplit("-", 1)[1] for each in (path, own))
+        if began < ours and _is_running(process):
+            raise OutputError(
+                f"process {process} is writing a run to {str(target)!r}, and two cannot share a folder",
+                hint="Wait for it, or choose another --out.",
+            )
 
 
 def _is_in_the_making(target: Path) -> bool:
@@ -198,7 +231,8 @@ def _is_in_the_making(target: Path) -> bool:
 
 def _partials(target: Path) -> list[tuple[Path, int]]:
     """What lies beside a target on its way there or away, and the process that put it there."""
-    pattern = re.compile(re.escape(f".{target.name}.partial-") + rf"(\d+)-\w+({re.escape(_REPLACED)})?")
+    endings = "|".join(map(re.escape, (_REPLACED, _COPY)))
+    pattern = re.compile(re.escape(f".{target.name}.partial-") + rf"(\d+)-\w+({endings})?")
     found = [(path, pattern.fullmatch(path.name)) for path in sorted(target.parent.glob(".*.partial-*"))]
     return [(path, int(match[1])) for path, match in found if match]
 
@@ -230,7 +264,7 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         if not target.exists() or (target.is_dir() and not any(target.iterdir())):
             return
         foreign = sorted(path.name for path in target.iterdir() if path.name not in _RUN) if target.is_dir() else []
-    if not overwrite:
+    if not overwrite and not _is_unfinished(target):
         raise OutputError(
             f"{str(target)!r} exists, and a run must not replace it unasked",
             hint="Add --overwrite, or choose another --out. Features that were computed before are used again anyway.",
@@ -244,8 +278,17 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def _is_run(target: Path) -> bool:
+    return str(_record(target).get("schema")).startswith("headstart.run/")
+
+
+def _is_unfinished(target: Path) -> bool:
+    """Whether it is a run that was killed or interrupted: the same command goes on in its place."""
+    return _is_run(target) and bool(_record(target).get("unfinished"))
+
+
+def _record(target: Path) -> dict[str, Any]:
     try:
         record = json.loads((target / "run.json").read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and str(record.get("schema")).startswith("headstart.run/")
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -332,6 +332,25 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RungRecord:
+    """One step after the first model: what was expected of it, and what came.
+
+    Attributes:
+        name: The backbone that was computed, or `backbone · layer · strategy` where weights moved.
+        predicted_s: What it was expected to take, in seconds; of a training that on one fold less than all items.
+        seconds: What it took.
+        predicted_gain: The accuracy that it was expected to add to that of the best candidate, from −1 to 1.
+        gain: What it added, out-of-fold.
+    """
+
+    name: str
+    predicted_s: float
+    seconds: float
+    predicted_gain: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything that one `fit` did.
 
@@ -359,6 +378,8 @@ class Run:
         out: The run folder, as it was named when the run was made.
         nearness: How far the data lies from what the chosen backbone knows; None when it cannot be said.
         trainings: What was trained of networks, in order; empty where their weights stayed.
+        rungs: The steps after the first model, in order.
+        unfinished: Why the run is not all that the budget allows, in a sentence; empty where it is.
     """
 
     name: str
@@ -384,3 +405,5 @@ class Run:
     out: str = "."
     nearness: NearnessRecord | None = None
     trainings: tuple[TrainingRecord, ...] = ()
+    rungs: tuple[RungRecord, ...] = ()
+    unfinished: str = ""

@@ -11,7 +11,7 @@ import pytest
 from cli.conftest import Cli, Fake
 from headstart.errors import BackboneError, DataError
 
-INTERRUPTED = "interrupted: the features that were computed are kept; run the same command again to go on\n"
+INTERRUPTED = "interrupted: what was computed is kept; run the same command again to go on\n"
 
 
 def failing(fake: Fake, error: BaseException) -> None:

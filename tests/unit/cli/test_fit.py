@@ -86,7 +86,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
         (
             ("--strategy", "knn", "--set", "n=5"),
             "no setting of knn is called 'n'; there is k",
-            "Known names: k.",
+            "Choose one of these.",
         ),
         (
             ("--strategy", "knn", "--set", "k=0"),

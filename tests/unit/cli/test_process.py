@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-INTERRUPTED = b"interrupted: the features that were computed are kept; run the same command again to go on\n"
+INTERRUPTED = b"interrupted: what was computed is kept; run the same command again to go on\n"
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and /dev/full are POSIX")
 

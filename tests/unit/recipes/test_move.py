@@ -49,6 +49,9 @@ class Training:
     def n_epochs(self, n_items: int) -> int:
         return self.epochs
 
+    def n_seen(self, n_items: int) -> int:
+        return self.epochs * n_items
+
     def fit(self, local: Local, items: Items, targets: np.ndarray, start: Any, **options: Any) -> Tuned:
         held_out = options["held_out"]
         self.calls.append(
@@ -86,7 +89,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Turned:
     return turned
 
 
-def made(tmp_path: Path, *, budget_s: float, pace: float = 1000.0) -> tuple[Move, Said]:
+def made(tmp_path: Path, *, budget_s: float, pace: float = 1000.0, apart: float = 1.0) -> tuple[Move, Said]:
     """Features of which a linear head gets most right, and the budget."""
     names = tuple(map(str, range(N)))
     items = Items("image", tuple(np.zeros((2, 2, 3), np.uint8) for _ in range(N)), names, names)
@@ -94,7 +97,7 @@ def made(tmp_path: Path, *, budget_s: float, pace: float = 1000.0) -> tuple[Move
     store, said = MemoryStore(), Said()
     store.remember_speed("a", pace, device="cpu", dtype="float32")
     climb = Climb(items, store, store, Compute(), Clock(0.0, budget_s), NoLog(), said)
-    climb.seen["a"] = features(BACKBONE, TARGETS, apart=1.0)
+    climb.seen["a"] = features(BACKBONE, TARGETS, apart=apart)
     for layers in ("last", "all"):
         proposal = Proposal(layers, (BACKBONE,))
         climb.candidates.append(try_out(proposal, climb.seen, TARGETS, FOLDS, make=Linear, n_classes=2, seed=0))
@@ -104,9 +107,11 @@ def made(tmp_path: Path, *, budget_s: float, pace: float = 1000.0) -> tuple[Move
 def test_with_time_all_folds_are_trained_and_then_all_items(
     clock: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    move, _ = made(tmp_path, budget_s=1000)
+    move, _ = made(tmp_path, budget_s=1000, apart=3.0)  # the head hardly errs, so it stays open whether moving helps
     training = Training(clock)
     move.try_all([lambda: training], [LOCAL], needed=True)
+    assert len(training.calls) == 1
+    move.go_on()
     (*_, moved) = move.climb.candidates
     assert [call["n_held_out"] for call in training.calls] == [20] * 5
     assert moved.tested.all()
@@ -127,21 +132,56 @@ class _Found:
 
 
 def test_time_for_a_training_on_all_items_is_kept(clock: Turned, tmp_path: Path) -> None:
-    move, _ = made(tmp_path, budget_s=60)
+    move, _ = made(tmp_path, budget_s=60, apart=3.0)
     training = Training(clock)
     move.try_all([lambda: training], [LOCAL], needed=True)
+    move.go_on()
     # A fold takes 10 s, all items 12.5: after three folds there is no time for a fourth and for all.
     assert len(training.calls) == 3
     assert move.climb.candidates[-1].accuracy.n == 60
     assert clock.now + 12.5 <= 60
 
 
-def test_a_hopeless_strategy_is_not_tried_on_further_folds(clock: Turned, tmp_path: Path) -> None:
-    move, _ = made(tmp_path, budget_s=1000)
-    training = Training(clock, share=0.1)
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_where_it_is_settled_whether_moving_helps_there_are_no_further_folds(
+    clock: Turned, tmp_path: Path, share: float
+) -> None:
+    move, _ = made(tmp_path, budget_s=1000, apart=0.1)
+    training = Training(clock, share=share)
     move.try_all([lambda: training], [LOCAL], needed=True)
+    move.go_on()
+    assert len(training.calls) < 5
+    difference = move.climb.candidates[-1].difference
+    assert difference.high < 0 if share < 1 else difference.low > 0
+
+
+def test_what_looks_as_if_it_helped_reserves_the_time_of_its_last_training(clock: Turned, tmp_path: Path) -> None:
+    for share, expected in ((1.0, 12.5), (0.1, 0.0)):
+        move, _ = made(tmp_path, budget_s=1000)
+        move.try_all([lambda share=share: Training(clock, share=share)], [LOCAL], needed=True)  # type: ignore[misc]
+        assert move.climb.reserved_s == pytest.approx(expected, abs=1.1)  # and a pass over 7 test items
+
+
+def test_what_a_training_costs_is_known_after_the_first(clock: Turned, tmp_path: Path) -> None:
+    move, _ = made(tmp_path, budget_s=1000, pace=50.0)
+    training = Training(clock, seconds=40.0)
+    before = move.cost(training, LOCAL)
+    # 2 epochs of 100 items, each taken for a pass: 4 s.
+    assert before.final_s == pytest.approx(4 + 0.4 * 3 + 1 + 7 / 50)
+    move.try_all([lambda: training], [LOCAL], needed=True)
+    after = move.cost(training, LOCAL)
+    assert after.final_s - before.final_s == pytest.approx(50 - 4)  # 40 s were for 80 items
+    assert before.least_s < before.first_s + before.final_s
+
+
+def test_nothing_is_trained_in_a_hurry(clock: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    move, _ = made(tmp_path, budget_s=1000)
+    training = Training(clock)
+    move.try_all([lambda: training], [LOCAL], needed=True)
+    monkeypatch.setattr(module, "extract", lambda items, locals_, **_: _Found(len(items)))
+    fitted = move.finish(move.climb.candidates[-1], LOCAL, hurry=True)
     assert len(training.calls) == 1
-    assert move.climb.candidates[-1].difference.high < 0
+    assert "trained on 80 of 100 training items" in fitted.note
 
 
 def test_without_time_for_all_items_the_first_training_is_the_model_and_that_is_said(
@@ -167,9 +207,10 @@ def test_without_time_for_the_activations_nothing_is_trained(clock: Turned, tmp_
 
 
 def test_each_strategy_is_tried_once_before_one_is_tried_again(clock: Turned, tmp_path: Path) -> None:
-    move, _ = made(tmp_path, budget_s=1000)
+    move, _ = made(tmp_path, budget_s=1000, apart=3.0)
     first, second = Training(clock), Training(clock)
     move.try_all([lambda: first, lambda: second], [LOCAL], needed=True)
+    move.go_on()
     assert [call["at"] for call in first.calls] == [0.0, 20.0, 40.0, 60.0, 80.0]
     assert [call["at"] for call in second.calls] == [10.0, 30.0, 50.0, 70.0, 90.0]
     # The first trainings share the time with each other and with the last one, on all items.

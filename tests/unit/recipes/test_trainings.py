@@ -13,26 +13,36 @@ from headstart.recipes.trainings import WEEK_S, sweep, training_folder
 
 def _ended(home: Path, identity: object, error: BaseException) -> Path:
     """A run that has kept a state, and ends so."""
-    with contextlib.suppress(type(error)), training_folder(home, identity) as folder:
-        (folder / "state.training").write_bytes(b"12345")
+    with contextlib.suppress(type(error)), training_folder(home, identity) as trainings:
+        (trainings.folder / "state.training").write_bytes(b"12345")
         raise error
-    return folder
+    return trainings.folder
 
 
 def test_a_run_that_was_killed_finds_its_folder_again_and_leaves_nothing(tmp_path: Path) -> None:
     folder = _ended(tmp_path, ["data", 1], KeyboardInterrupt())
     with training_folder(tmp_path, ["data", 2]) as other:
-        assert other != folder
+        assert other.folder != folder
     with training_folder(tmp_path, ["data", 1]) as again:
-        assert again == folder
-        assert (again / "state.training").read_bytes() == b"12345"
+        assert again.folder == folder
+        assert (folder / "state.training").read_bytes() == b"12345"
     assert list((tmp_path / "trainings").iterdir()) == []
+
+
+def test_what_the_same_run_is_to_go_on_from_stays(tmp_path: Path) -> None:
+    with training_folder(tmp_path, "same") as trainings:
+        (trainings.folder / "state.training").touch()
+        trainings.keep = True
+    assert (trainings.folder / "state.training").exists()
+    with training_folder(tmp_path, "same") as again:
+        assert again.folder == trainings.folder
+    assert not trainings.folder.exists()
 
 
 def test_two_runs_at_once_never_share_a_folder(tmp_path: Path) -> None:
     with training_folder(tmp_path, "same") as first, training_folder(tmp_path, "same") as second:
-        assert first != second
-        (first / "a").touch()
+        assert first.folder != second.folder
+        (first.folder / "a").touch()
     assert list((tmp_path / "trainings").iterdir()) == []
 
 
@@ -58,8 +68,8 @@ def test_only_what_was_left_long_ago_is_swept_away(tmp_path: Path) -> None:
 
 def test_a_training_that_runs_is_never_swept_away(tmp_path: Path) -> None:
     _left(tmp_path, "same", idle_s=WEEK_S + 60)
-    with training_folder(tmp_path, "same") as folder:
-        for path in (*folder.iterdir(), folder):
+    with training_folder(tmp_path, "same") as trainings:
+        for path in (*trainings.folder.iterdir(), trainings.folder):
             os.utime(path, (0, 0))
         assert sweep(tmp_path, idle_s=WEEK_S) == 0
-        assert (folder / "state.training").exists()
+        assert (trainings.folder / "state.training").exists()

@@ -124,11 +124,6 @@ def test_a_run_that_a_killed_process_had_put_away_comes_back(here: Path) -> None
     assert [path.name for path in here.iterdir()] == ["x"]
 
 
-def test_two_runs_of_one_process_do_not_share_a_folder() -> None:
-    with open_workspace("x", "d", overwrite=False) as one, open_workspace("x", "d", overwrite=False) as other:
-        assert one.folder != other.folder
-
-
 def test_a_run_is_not_replaced_unasked() -> None:
     _run("x")
     with pytest.raises(OutputError) as caught, open_workspace("x", "data", overwrite=False):
@@ -276,3 +271,75 @@ def test_the_clock_counts_from_the_start_of_the_command() -> None:
     timings = clock.timings()
     assert list(timings) == ["read", "total"]
     assert 0.02 <= timings["read"] < 1.0 < 5.0 <= timings["total"]
+
+
+def _unfinished(folder: Path, content: str) -> None:
+    record = {"schema": "headstart.run/1", "content": content, "unfinished": "It was killed."}
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def test_what_was_published_is_kept_whatever_happens_next(here: Path) -> None:
+    def body(workspace: Workspace) -> None:
+        _unfinished(workspace.folder, "first")
+        workspace.publish()
+        assert _content("x") == "first"
+        _write(workspace, "second")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _attempt("x", body)
+    assert _content("x") == "first"
+    assert _all_files(here) == ["x", "x/run.json"]
+
+
+def test_the_end_of_a_run_takes_the_place_of_what_it_published(here: Path) -> None:
+    with open_workspace("x", "data", overwrite=False) as workspace:
+        _unfinished(workspace.folder, "first")
+        workspace.publish()
+        _unfinished(workspace.folder, "second")
+        workspace.publish()
+        assert _content("x") == "second"
+        _write(workspace, "last")
+        workspace.finish()
+    assert _content("x") == "last"
+    assert _all_files(here) == ["x", "x/run.json"]
+
+
+def test_a_run_that_is_not_finished_makes_room_for_the_one_that_goes_on(here: Path) -> None:
+    Path("runs/data").mkdir(parents=True)
+    _unfinished(Path("runs/data"), "killed")
+    with open_workspace(None, "data", overwrite=False) as workspace:
+        assert workspace.target == Path("runs/data")
+        _write(workspace, "whole")
+        workspace.finish()
+    assert _content("runs/data") == "whole"
+    with pytest.raises(OutputError, match="exists, and a run must not replace it unasked"):
+        _attempt("runs/data", lambda workspace: workspace.finish())
+
+
+def test_a_stranger_among_its_files_protects_an_unfinished_run_too(here: Path) -> None:
+    Path("x").mkdir()
+    _unfinished(Path("x"), "killed")
+    Path("x/notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds 'notes.txt', which is not part of a run"):
+        _attempt("x", lambda workspace: workspace.finish())
+
+
+def test_of_two_runs_on_one_folder_the_first_goes_on_and_the_second_hears_who_has_it(here: Path) -> None:
+    with open_workspace("x", "data", overwrite=False) as first:
+        with pytest.raises(OutputError, match=f"process {os.getpid()} is writing a run to 'x'") as caught:
+            _attempt("x", lambda workspace: workspace.finish())
+        assert caught.value.hint == "Wait for it, or choose another --out."
+        _write(first)
+        first.finish()
+    assert _content("x") == "new"
+    assert _all_files(here) == ["x", "x/run.json"]
+
+
+def test_a_copy_that_a_killed_process_left_behind_is_swept(here: Path) -> None:
+    copy = Path(".x.partial-999999999-0123.copy")
+    _run(str(copy))
+    with open_workspace("x", "data", overwrite=False) as workspace:
+        _write(workspace)
+        workspace.finish()
+    assert _all_files(here) == ["x", "x/run.json"]

@@ -153,6 +153,13 @@ class MovingStrategy(Protocol):
             n_items: Those that it is trained on.
         """
 
+    def n_seen(self, n_items: int) -> int:
+        """How many items go through the network in all epochs, each counted as often as it does.
+
+        Args:
+            n_items: Those that it is trained on.
+        """
+
     def fit(
         self,
         local: Local,

@@ -90,6 +90,14 @@ class Contrastive:
         """
         return self.epochs
 
+    def n_seen(self, n_items: int) -> int:  # noqa: ARG002 - an epoch is so many batches, whatever the items
+        """How many texts go through the trained stages in all epochs.
+
+        Args:
+            n_items: Those that it is trained on.
+        """
+        return self.epochs * self.steps * self.batch_size
+
     def fit(
         self,
         local: Local,

@@ -126,6 +126,14 @@ class FineTune:
         planned = self.planned_epochs(n_items)
         return min(planned, self.stop_after or planned)
 
+    def n_seen(self, n_items: int) -> int:
+        """How many items go through the trained stages in all epochs.
+
+        Args:
+            n_items: Those that it is trained on.
+        """
+        return self.n_epochs(n_items) * n_items
+
     def planned_epochs(self, n_items: int) -> int:
         """How many epochs the schedule of one training is for.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, cast
 
-from headstart._checks import did_you_mean
+from headstart._checks import nearest_of_these
 from headstart.errors import OptionError
 
 AUTO = "auto"
@@ -150,7 +150,7 @@ def read_settings(
         if key not in everywhere:
             raise OptionError(
                 f"no setting of {' or '.join(strategies)} is called {key!r}; there is {', '.join(everywhere)}",
-                hint=did_you_mean(key, everywhere),
+                hint=nearest_of_these(key, everywhere),
             )
     return {
         name: {key: settings[key].read(value) for key, value in asked.items() if key in settings}

@@ -1,0 +1,219 @@
+"""From what a fit has found so far to a run that can be used: the model, its judgement, the record and the page."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from headstart.adaptation.predictor import Predictor
+from headstart.backbones.loaders.pixels import PIXELS
+from headstart.backbones.resolve import Local
+from headstart.data._units import units_of
+from headstart.data.audit import Finding
+from headstart.data.dataset import Dataset
+from headstart.data.split import Split
+from headstart.evaluation.metrics import accuracy
+from headstart.features.memory import MemoryStore
+from headstart.features.store import Store
+from headstart.recipes.climb import Climb
+from headstart.recipes.control import same_network
+from headstart.recipes.judge import Judgement, from_scratch, judge
+from headstart.recipes.ladder import Ladder
+from headstart.recipes.move import Fitted, Move
+from headstart.recipes.nearness import nearness_of
+from headstart.recipes.options import FitOptions
+from headstart.recipes.race import rank_passes
+from headstart.recipes.record import Made, make_record
+from headstart.recipes.ship import ship
+from headstart.recipes.workspace import Workspace
+from headstart.reports import Run, write_predictions, write_report, write_run
+from headstart.search.choice import AnyCandidate, Choice, choose, names
+from headstart.search.curve import draw_curve
+from headstart.search.moving import Moved
+from headstart.selection.prior import Prior
+from headstart.selection.ranking import Ranking
+
+
+@dataclass
+class Ending:
+    """Ends a fit, as often as it is asked to: what is written is complete each time.
+
+    Attributes:
+        options: What the user asked for.
+        dataset: All items.
+        sides: Training items and sealed test.
+        folds: The fold of each training item.
+        findings: What is remarkable about the data.
+        backbones: Those that were computed, and others.
+        priors: What was known of them before, by name.
+        raced: The race, where there was one.
+        ladder: What was tried.
+        store: Counts how often the test was opened.
+        workspace: Where the run is written.
+    """
+
+    options: FitOptions
+    dataset: Dataset
+    sides: Split
+    folds: Int[np.ndarray, " train"]
+    findings: tuple[Finding, ...]
+    backbones: Sequence[Local]
+    priors: Mapping[str, Prior]
+    raced: Ranking | None
+    ladder: Ladder
+    store: Store | MemoryStore
+    workspace: Workspace
+    _openings: int | None = None
+    _scratch: Float64[np.ndarray, "items classes"] | None = field(default=None, repr=False)
+
+    @property
+    def _climb(self) -> Climb:
+        return self.ladder.climb
+
+    @property
+    def _move(self) -> Move:
+        return self.ladder.move
+
+    def write(self, *, unfinished: str = "", aloud: bool = True) -> Run:
+        """Choose among what was tried, fit it, open the sealed test, and write the run into the workspace.
+
+        Nothing that is tried later depends on what the test says here.
+
+        Args:
+            unfinished: Why this is not the end, one sentence. There is then no time for further trainings.
+            aloud: Whether it is said what was chosen.
+        """
+        climb, sides, options = self._climb, self.sides, self.options
+        clock, train = climb.clock, sides.train
+        with clock.step("search"):
+            choice = choose(self._considered(), groups=train.groups)
+            if aloud:
+                climb.progress.say(f"Chosen: {names([choice.winner], climb.candidates)[0]}. {choice.why}")
+        with clock.step("rank"):
+            ranking = rank_passes(climb, train, priors=self.priors, raced=self.raced)
+            nearest = choice.winner.proposal.backbones[0].name
+            local = next(each for each in self.backbones if each.spec.name == nearest)
+            nearness = nearness_of(local, climb.seen[nearest])
+        with clock.step("fit"):
+            fitted = self._fit(choice, local, hurry=bool(unfinished))
+            notes = [fitted.note, self._not_tried()]
+            choice = replace(choice, why=" ".join([choice.why, *filter(None, notes)]))
+            curve = draw_curve(
+                choice.on_features,
+                climb.seen,
+                train.targets,
+                self.folds,
+                n_classes=len(train.classes),
+                seed=options.seed,
+                units=units_of(train, seed=options.seed, purpose="learning curve").of_items,
+            )
+            if fitted.local is not None:
+                curve = replace(curve, sentence=f"For the linear head that the training started from: {curve.sentence}")
+        with clock.step("evaluate"):
+            judgement = self._judge(fitted.predictor, local, hurry=bool(unfinished))
+        made = Made(
+            name=self.workspace.target.name,
+            out=str(self.workspace.target),
+            options=options,
+            command=options.command or f"headstart fit {shlex.quote(str(self.dataset.source))} --seed {options.seed}",
+            dataset=self.dataset,
+            split=sides,
+            findings=self.findings,
+            ranking=ranking,
+            nearness=nearness,
+            climb=climb,
+            choice=choice,
+            training=fitted.training,
+            curve=curve,
+            judgement=judgement,
+            openings=self._count_opening(),
+            trainings=self._move.watch.trainings,
+            rungs=tuple(self.ladder.rungs),
+            unfinished=unfinished,
+        )
+        usable = [*self.backbones, *([fitted.local] if fitted.local else [])]
+        return _write(made, fitted.predictor, {each.spec.name: each for each in usable}, self.workspace)
+
+    def _considered(self) -> list[AnyCandidate]:
+        """Those that the user named: a linear head may only be there because a training starts from it.
+
+        Where moving weights has clearly done harm to all of them, that head is considered too.
+        """
+        candidates = self._climb.candidates
+        named = [each for each in candidates if each.strategy.name in self.options.strategies]
+        if named and all(isinstance(each, Moved) and each.difference.high < 0 for each in named):
+            self._climb.progress.say("Moving the weights did harm, so the heads on features are considered as well.")
+            return candidates
+        return named or candidates
+
+    def _not_tried(self) -> str:
+        """What became of strategies that were named and are not among the candidates, or nothing."""
+        tried = {each.strategy.name for each in self._climb.candidates}
+        missing = [name for name in self.options.strategies if name not in tried]
+        return f"Named, but left out for want of time or because of an error: {', '.join(missing)}." if missing else ""
+
+    def _fit(self, choice: Choice, local: Local, *, hurry: bool) -> Fitted:
+        winner, train, seen = choice.winner, self.sides.train, self._climb.seen
+        if isinstance(winner, Moved):
+            return self._move.finish(winner, local, hurry=hurry)
+        predictor = winner.strategy.fit(
+            seen, train.targets, classes=train.classes, chosen=winner.out_of_fold, seed=self.options.seed
+        )
+        return Fitted(predictor, accuracy(train.targets, predictor.probabilities(seen), groups=train.groups))
+
+    def _judge(self, predictor: Predictor, local: Local, *, hurry: bool) -> Judgement:
+        climb, sides, options = self._climb, self.sides, self.options
+        if self._scratch is None:
+            control = (climb.seen[PIXELS.name], climb.unseen[PIXELS.name]) if PIXELS.name in climb.seen else None
+            self._scratch = from_scratch(sides.train, self.folds, sides.test.items, control)
+        network = None if hurry else same_network(local, sides, climb, options=options, folder=self.workspace.folder)
+        return judge(
+            *(sides.test, predictor, climb.unseen),
+            train=sides.train,
+            scratch=self._scratch,
+            network=network,
+            seed=options.seed,
+        )
+
+    def _count_opening(self) -> int:
+        """A run counts once: what it saw the first time has decided nothing."""
+        if self._openings is None:
+            # Of our own hold-outs all data counts: another seed would otherwise begin a new count.
+            data, test = self.dataset, self.sides.test
+            opened = data.fingerprint if data.sides is None else test.fingerprint
+            self._openings = self.store.count_opening(opened, self.workspace.target.name)
+        return self._openings
+
+
+def _write(made: Made, predictor: Predictor, backbones: dict[str, Local], workspace: Workspace) -> Run:
+    """Bundle, predictions, record and page; the record is written last, with the time that all this took."""
+    sealed, judgement, clock = made.split.test, made.judgement, made.climb.clock
+    with clock.step("report"):
+        write_predictions(
+            workspace.folder / "predictions_test.csv",
+            sealed.items.names,
+            classes=predictor.classes,
+            probabilities=predictor.probabilities(made.climb.unseen),
+            targets=[sealed.classes[target] for target in judgement.targets],
+        )
+        draft = make_record(made)
+        shutil.rmtree(workspace.folder / "bundle", ignore_errors=True)  # of the first model
+        ship(
+            workspace.folder / "bundle",
+            draft,
+            predictor,
+            backbones=backbones,
+            compute=made.climb.compute,
+            training_keys=made.split.train.items.keys,
+        )
+        write_report(draft, workspace.folder)
+    workspace.log("done", accuracy=judgement.evaluation.accuracy.value, unfinished=made.unfinished)
+    run = replace(draft, timings=clock.timings())  # now with the time that the page took
+    write_report(run, workspace.folder)
+    write_run(run, workspace.folder)
+    return run
