@@ -20,7 +20,7 @@ from headstart.recipes.options import FitOptions
 from headstart.reports.record import RungRecord
 from headstart.search import gains
 from headstart.search.candidates import Candidate, Proposal, joint_proposals, proposals
-from headstart.search.choice import AnyCandidate
+from headstart.search.choice import expected_accuracy
 from headstart.search.moving import Moved
 
 LONG_S = 10.0
@@ -198,20 +198,13 @@ class Ladder:
 
     @property
     def _best(self) -> float:
-        return max(map(_accuracy, self.climb.candidates))
+        return max(map(expected_accuracy, self.climb.candidates))
 
     def _say_plan(self, ordered: Sequence[Rung]) -> None:
         """What comes next, and what it costs; a person can then still say that it is too much."""
         steps = [f"{each.name} (about {each.seconds + each.later_s:.0f} s)" for each in ordered[:_MOST_SHOWN]]
         more = f" and {len(ordered) - _MOST_SHOWN} more" if len(ordered) > _MOST_SHOWN else ""
         self.climb.progress.say(f"Next: {', then '.join(steps)}{more}; {self.climb.left_s:.0f} s are left for it.")
-
-
-def _accuracy(candidate: AnyCandidate) -> float:
-    """Out-of-fold; of one whose weights moved, on few folds, that of its start and what moving brought there."""
-    if isinstance(candidate, Moved):
-        return candidate.start.accuracy.value + candidate.difference.value
-    return candidate.accuracy.value
 
 
 def _share_taken(moved: Moved) -> float:

@@ -80,7 +80,8 @@ class Fitted:
 
 
 _AFTER = 0.4  # of a pass: only the stages that were trained run again
-_TRAINING = 1.0  # of a pass, for each item that a training sees: forward and back through some of the stages
+# Of a pass, for each item that a training sees: forward and back through all stages, or the last two of about seven.
+_WHOLE, _UPPER = 3.0, {"image": 0.45, "text": 1.0}
 _LEAST = 0.5  # of the epochs that a strategy wants; with fewer a training is not worth its beginning
 
 
@@ -203,22 +204,20 @@ class Move:
                     self._tell(trial.moved)
 
     def cost(self, strategy: MovingStrategy, local: Local) -> Cost:
-        """What trying a strategy would take, from trainings on this machine, else from the pace of a pass.
+        """What trying a strategy would take.
 
         Args:
             strategy: Which.
             local: On which backbone.
         """
-        n_items, climb = len(self.train), self.climb
-        frozen_s, after_s = climb.pass_s(local, self.train.items, n_views=self._n_views(strategy)), self._after_s(local)
-        pace = climb.speeds.speed(_called(strategy, local), **climb.where)
-        seen_s = strategy.n_seen(n_items) / pace if pace else _TRAINING * climb.seen_s(local, strategy.n_seen(n_items))
+        frozen_s = self.climb.pass_s(local, self.train.items, n_views=self._n_views(strategy))
+        epochs_s, after_s = self._epochs_s(strategy, local), self._after_s(local)
+        test_s = self.climb.pass_s(local, self.unseen)
         share = float(np.mean(self.folds != self.folds.min()))
-        test_s = climb.pass_s(local, self.unseen)
         return Cost(
-            first_s=frozen_s + share * seen_s + after_s,
-            final_s=seen_s + after_s + test_s,
-            least_s=frozen_s + _LEAST * (1 + share) * seen_s + 2 * after_s + test_s,
+            first_s=frozen_s + share * epochs_s + after_s,
+            final_s=epochs_s + after_s + test_s,
+            least_s=frozen_s + _LEAST * (1 + share) * epochs_s + 2 * after_s + test_s,
         )
 
     def start(self, local: Local | None = None) -> Candidate:
@@ -322,6 +321,14 @@ class Move:
 
     def _n_views(self, strategy: MovingStrategy) -> int:
         return int(getattr(strategy, "n_views", 1)) if self.train.modality == "image" else 1
+
+    def _epochs_s(self, strategy: MovingStrategy, local: Local) -> float:
+        """All epochs on all items, as fast as such trainings were on this machine, else from the pace of a pass."""
+        n_seen = strategy.n_seen(len(self.train))
+        if pace := self.climb.speeds.speed(_called(strategy, local), **self.climb.where):
+            return n_seen / pace
+        is_whole = getattr(strategy, "n_stages", None) is None
+        return (_WHOLE if is_whole else _UPPER[local.spec.modality]) * self.climb.seen_s(local, n_seen)
 
     def _after_s(self, local: Local) -> float:
         """About how long it takes to compute the logits of all items after the last epoch, and to write the network."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from headstart.evaluation.comparison import compare_correct, is_tie
 from headstart.evaluation.records import Difference
 from headstart.search.candidates import Candidate
@@ -42,23 +40,35 @@ def choose(candidates: Sequence[AnyCandidate], *, groups: Sequence[str] | None =
     A candidate ties with the most accurate one when the 95 % interval of their paired difference contains zero and it
     is at most 2 points behind: that few items cannot tell two apart does not make the worse one good. Among
     those of equal cost, such as several layers of one pass, the more accurate wins, then the one with the lower log
-    loss, then the narrower. Where weights moved and only some folds were tried, two are compared on what both have.
+    loss, then the narrower. Where weights moved and only some folds were tried, the accuracy is that of the head which
+    the training started from, on all items, and what moving brought on those that were tried; ties are told apart on
+    the items that both have.
 
     Args:
         candidates: At least one, cross-validated on the same items and folds.
         groups: For each item what it belongs with; items of one group need not be independent.
     """
-    best = candidates[0]
-    for each in candidates[1:]:
-        best = _better(best, each)
+    best = max(candidates, key=_merit)
     tied = [each for each in candidates if each is best or is_tie(_ahead(best, each, groups))]
     cheapest = min(each.proposal.cost for each in tied)
-    winner, *rest = (each for each in tied if each.proposal.cost == cheapest)
-    for each in rest:
-        winner = _better(winner, each)
+    winner = max((each for each in tied if each.proposal.cost == cheapest), key=_merit)
     others = tuple(each for each in tied if each is not winner)
     why = _why(winner, best, others, candidates, groups)
-    return Choice(winner, others, f"{why} {_gain(winner)}" if isinstance(winner, Moved) else why)
+    return Choice(winner, others, f"{why} {_gain(winner, candidates)}" if isinstance(winner, Moved) else why)
+
+
+def expected_accuracy(candidate: AnyCandidate) -> float:
+    """Out-of-fold accuracy on all items, also where a training has left only some of them out.
+
+    What moving brought is measured on the items of some folds, which may be easy or hard ones. So it is added to the
+    accuracy of the head that the training started from on all items (the difference estimator of survey sampling).
+
+    Args:
+        candidate: Any.
+    """
+    if isinstance(candidate, Moved):
+        return candidate.start.accuracy.value + candidate.difference.value
+    return candidate.accuracy.value
 
 
 def _ahead(first: AnyCandidate, second: AnyCandidate, groups: Sequence[str] | None = None) -> Difference:
@@ -67,16 +77,13 @@ def _ahead(first: AnyCandidate, second: AnyCandidate, groups: Sequence[str] | No
     return compare_correct(first.right[both], second.right[both], groups=some(groups, both))
 
 
-def _better(first: AnyCandidate, second: AnyCandidate) -> AnyCandidate:
+def _merit(candidate: AnyCandidate) -> tuple[float, bool, float, int]:
     """The more accurate one; of equals the one with the lower log loss, then the narrower, then the first."""
-    both = first.tested & second.tested
-    # The log losses of two that were tested on other items do not compare.
-    alike = np.array_equal(first.tested, second.tested)
-    first_merit, second_merit = (
-        (int(each.right[both].sum()), -each.log_loss.value if alike else 0.0, -each.proposal.width)
-        for each in (first, second)
-    )
-    return second if second_merit > first_merit else first
+    # The log losses of two that were tested on other items do not compare: all items count more than some.
+    is_whole = bool(candidate.tested.all())
+    loss = candidate.log_loss.value if is_whole else 0.0
+    # Rounded, so that a sum of shares is as large as the share that it should be.
+    return round(expected_accuracy(candidate), 9), is_whole, -loss, -candidate.proposal.width
 
 
 def names(candidates: Sequence[AnyCandidate], among: Sequence[AnyCandidate]) -> tuple[str, ...]:
@@ -90,12 +97,13 @@ def names(candidates: Sequence[AnyCandidate], among: Sequence[AnyCandidate]) -> 
     return tuple(each.name if several else each.proposal.name for each in candidates)
 
 
-def _gain(winner: Moved) -> str:
+def _gain(winner: Moved, among: Sequence[AnyCandidate]) -> str:
     """What moving the weights brought; where it brought nothing, what to ask for instead."""
     gain = winner.difference
     points = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
     against = f"against the linear head that the training started from, on {gain.n:,} items that it did not see"
-    advice = "" if gain.value > 0 else " With --strategy linear as well, the better is taken."
+    is_alone = not any(each is winner.start for each in among)
+    advice = " With --strategy linear as well, the better is taken." if is_alone and gain.value <= 0 else ""
     return f"Moving the weights brought {points} {against}.{advice}"
 
 

@@ -15,7 +15,7 @@ from headstart.adaptation.strategies import FineTune, Linear
 from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local
 from headstart.evaluation.metrics import share_right
-from headstart.search.choice import choose
+from headstart.search.choice import choose, expected_accuracy
 from headstart.search.moving import Moved, judge_moved, some, starting_head
 from search.synthetic import candidate, features, right, spec
 
@@ -73,6 +73,18 @@ def test_two_are_compared_on_the_items_that_both_were_tested_on() -> None:
     assert choice.winner is trained
     assert "Moving the weights brought +100.0 points" in choice.why
     assert choice.on_features is trained.start
+
+
+def test_a_fold_that_suits_a_training_does_not_make_it_the_best() -> None:
+    """There it beats a candidate that is better on all items, but not the head that it started from."""
+    start = np.where(FOLDS == 0, right(N, N), np.arange(N) % 4 > 0)
+    better = np.where(FOLDS == 0, np.arange(N) % 20 > 1, right(N, N))
+    trained = moved(start, np.where(np.arange(N) == 0, False, start), n_folds=1)
+    assert trained.right[trained.tested].sum() > better[trained.tested].sum()
+    assert expected_accuracy(trained) == pytest.approx(start.mean() - 1 / 40)
+    other = candidate(better, name="b")
+    assert choose([trained.start, other, trained]).winner is other
+    assert choose([trained.start, trained]).winner is trained.start
 
 
 def test_a_training_that_is_no_better_loses_to_its_head() -> None:
