@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from headstart.evaluation.abstention import abstains, abstention
 from headstart.evaluation.calibration import fit_temperature, softmax
 from headstart.evaluation.comparison import compare, compare_correct, verdict
+from headstart.evaluation.conformal import HeldOut, judge_sets, lac, prediction_sets
 from headstart.evaluation.intervals import bootstrap, bootstrap_mean, nadeau_bengio, wilson
 from headstart.evaluation.learning_curve import learning_curve
 from headstart.evaluation.metrics import accuracy, correct, evaluate_predictions, log_loss
 from headstart.evaluation.records import (
+    Abstention,
+    AnsweredPoint,
+    AskingCost,
     ClassReport,
     CurvePoint,
     Difference,
@@ -15,18 +20,26 @@ from headstart.evaluation.records import (
     Evaluation,
     LearningCurve,
     ReliabilityBin,
+    SetReport,
     Verdict,
 )
 
 __all__ = [
+    "Abstention",
+    "AnsweredPoint",
+    "AskingCost",
     "ClassReport",
     "CurvePoint",
     "Difference",
     "Estimate",
     "Evaluation",
+    "HeldOut",
     "LearningCurve",
     "ReliabilityBin",
+    "SetReport",
     "Verdict",
+    "abstains",
+    "abstention",
     "accuracy",
     "bootstrap",
     "bootstrap_mean",
@@ -35,9 +48,12 @@ __all__ = [
     "correct",
     "evaluate_predictions",
     "fit_temperature",
+    "judge_sets",
+    "lac",
     "learning_curve",
     "log_loss",
     "nadeau_bengio",
+    "prediction_sets",
     "softmax",
     "verdict",
     "wilson",

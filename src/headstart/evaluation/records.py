@@ -146,3 +146,78 @@ class LearningCurve:
     points: tuple[CurvePoint, ...]
     gain_of_doubling: Estimate | None
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetReport:
+    """Prediction sets of one coverage, on items that played no part in them.
+
+    Attributes:
+        asked: The coverage that was asked for: how often a set is to hold the true class, 0 to 1.
+        covered: How often it does.
+        expected_low: Between this share and the next one `covered` lies in 95 of 100 cases if these items come about as
+            the training items did.
+        expected_high: The upper end of that; it is exceeded where the most probable class alone, which always is in
+            the set, is right more often than was asked.
+        size: The mean number of classes in a set.
+        single: The share of sets with one class.
+        is_reached: Whether there were held-out items enough for this coverage; else each set holds all classes.
+    """
+
+    asked: float
+    covered: Estimate
+    expected_low: float
+    expected_high: float
+    size: Estimate
+    single: Estimate
+    is_reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredPoint:
+    """What comes of answering the most confident items only.
+
+    Attributes:
+        answered: The share of items that are answered, above 0 to 1.
+        confidence: The lowest of their highest probabilities.
+        accuracy: The share of right answers among them; its n is how many they are.
+    """
+
+    answered: float
+    confidence: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class AskingCost:
+    """What an item costs when a person is asked wherever that is to be expected to cost less; an error costs 1.
+
+    Attributes:
+        ask: What asking costs, above 0 and below 1.
+        answered: The share of items that the model answers.
+        accuracy: The share of right answers among them; None where it answers none.
+        expected: The mean cost of an item.
+        never: The mean cost of an item if nobody is ever asked: the share of errors.
+    """
+
+    ask: float
+    answered: Estimate
+    accuracy: Estimate | None
+    expected: Estimate
+    never: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """What passing the least confident items on to a person brings.
+
+    Attributes:
+        points: From few answered items to all.
+        area: The area under the curve of errors: the mean, over items, of the share of errors among those at least as
+            confident, 0 to 1; lower is better, and 0 is perfect.
+        costs: For some costs of asking what an item costs.
+    """
+
+    points: tuple[AnsweredPoint, ...]
+    area: Estimate
+    costs: tuple[AskingCost, ...]
