@@ -18,6 +18,7 @@ from headstart.adaptation._batches import losses_now
 from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
 from headstart.adaptation.epochs import Scores, scores
 from headstart.adaptation.finetuning import TOO_LARGE, Job
+from headstart.adaptation.gate import unit_blocks
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
@@ -165,13 +166,14 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
         crossed = [
             (others[rest], model.logits(each, others[rest])) for each, (_, rest) in zip(theirs, pairs_of, strict=True)
         ]
-    head, logits = model.finish(share)
+    head, last = model.finish(share)
+    logits = head.logits(last)
     for rest, found in crossed:
         logits[rest] = found
     tuned = write_tuned(job.local, body.parts, job.folder, how=settings.name)
     file.unlink(missing_ok=True)
     give_back()
-    return Tuned(tuned, head, logits, history, chosen)
+    return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]))
 
 
 def draw(
@@ -311,19 +313,19 @@ class _Model:
         self._put(share)
         return self._head_on(self._rows).logits(self._body.features(rows))
 
-    def finish(self, share: float) -> tuple[LinearHead, Float[np.ndarray, "items classes"]]:
+    def finish(self, share: float) -> tuple[LinearHead, Float[np.ndarray, "items width"]]:
         """Move the weights so far from the start, and fit the head there.
 
         Args:
             share: 0 for the start, 1 for where training ended.
 
         Returns:
-            The head, and the logits of all texts.
+            The head, and the features of all texts.
         """
         self._put(share)
         last = self._body.features(np.arange(len(self._targets)))
         head = self._fitted(last[self._rows], self._rows)
-        return head, head.logits(last)
+        return head, last
 
     def _head_on(self, rows: np.ndarray) -> LinearHead:
         return self._fitted(self._body.features(rows), rows)

@@ -21,6 +21,7 @@ from headstart.adaptation import lora
 from headstart.adaptation._batches import evenly, losses_now
 from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
 from headstart.adaptation.epochs import Epoch, History, Scores, scores
+from headstart.adaptation.gate import unit_blocks
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.loop import Loop, Step, train
 from headstart.adaptation.memory import said_plainly
@@ -304,7 +305,8 @@ class Course:
             crossed.append((self.held_out[others], self._logits(self.held_out[others])))
         share = self._share(settings, weights, self.held_out)
         self._put(_between(self._start, weights, share))
-        logits = self._logits(everything)
+        last, head = self._body.features(everything), self._head_now()
+        logits = head.logits(last)
         for rows, found in crossed:
             logits[rows] = found
         tuned = write_tuned(job.local, self._body.parts, job.folder, how=settings.name)
@@ -312,7 +314,7 @@ class Course:
             file.unlink(missing_ok=True)
         give_back()
         chosen = {**chosen, "interpolation": share} if is_free else chosen
-        return Tuned(tuned, self._head_now(), logits, history, chosen)
+        return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]))
 
     def _share(self, settings: FineTune, weights: Weights, rows: np.ndarray) -> float:
         """How far to go from the start: what was asked for, else what some held-out items choose, else all the way."""

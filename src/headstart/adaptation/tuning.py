@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float16, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -28,6 +28,7 @@ from headstart.features.boundary import Boundary, keep_boundary
 from headstart.features.extract import Compute
 
 _RECORD = "headstart.tuned/1"
+_DIRECTIONS = "directions"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,8 @@ class Tuned:
             items chose something, those of each half come from what the other half chose.
         history: What the training did.
         chosen: Settings that the held-out items chose, by name; with them another training needs no held-out items.
+        directions: For each item that of the layer `last` of the new backbone, see `gate.unit_blocks`; None where an
+            older version kept the result.
     """
 
     local: Local
@@ -48,6 +51,7 @@ class Tuned:
     logits: Float[np.ndarray, "items classes"]
     history: History
     chosen: Mapping[str, int | float | str] = field(default_factory=dict)
+    directions: Float16[np.ndarray, "items width"] | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,8 @@ def keep_tuned(tuned: Tuned, file: Path) -> None:
         OutputError: If it cannot be written.
     """
     arrays = {"logits": tuned.logits, "weight": tuned.head.weight, "bias": tuned.head.bias}
+    if tuned.directions is not None:
+        arrays[_DIRECTIONS] = tuned.directions
     new = file.with_suffix(f".{os.getpid()}")
     try:
         record = to_json(_Kept(tuned.history, dict(tuned.chosen), tuned.local.sha256), indent=0)
@@ -217,10 +223,11 @@ def kept_tuned(file: Path, folder: Path) -> Tuned | None:
     try:
         with safe_open(file, framework="numpy") as opened:
             record = from_json((opened.metadata() or {})[_RECORD], _Kept)
-            arrays = {name: opened.get_tensor(name) for name in ("logits", "weight", "bias")}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dictionary
+        head, logits = LinearHead(arrays["weight"], arrays["bias"]), arrays["logits"]
         local = open_local(folder)
     except (OSError, SafetensorError, KeyError, ValueError, BackboneError):
         return None
     if local.sha256 != record.sha256:
         return None
-    return Tuned(local, LinearHead(arrays["weight"], arrays["bias"]), arrays["logits"], record.history, record.chosen)
+    return Tuned(local, head, logits, record.history, record.chosen, arrays.get(_DIRECTIONS))

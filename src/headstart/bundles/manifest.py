@@ -14,10 +14,29 @@ SCHEMA_OF_HEADS = "headstart.bundle/2"
 """Of bundles whose head is not linear: a version of headstart that knows linear ones alone asks to be updated."""
 MANIFEST = "manifest.json"
 HEAD = "head.safetensors"
+SETS = "sets.safetensors"
+GATE = "gate.safetensors"
 CARD = "README.md"
 BACKBONES = "backbones"
 SPEC = "spec.json"
 KEY_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """The gate of a bundle, but for the training items that it knows.
+
+    Attributes:
+        backbones: The names of those whose layer `last` it looks at.
+        threshold: The largest distance that passes, from 0 to 2.
+        neighbours: How many of the nearest items the distance is the mean of.
+        passes: The share of held-out items that passed when the threshold was set.
+    """
+
+    backbones: tuple[str, ...]
+    threshold: float
+    neighbours: int
+    passes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,8 @@ class Manifest:
         training_keys: The first 16 hex digits of the content key of each training item, sorted; empty where not known.
         head: The kind of the head, one of `HEADS`.
         schema: The version of this format.
+        n_held_out: How many out-of-fold answers prediction sets rest on; 0 without such.
+        gate: What flags unusual items; None without it.
     """
 
     modality: Modality
@@ -53,3 +74,5 @@ class Manifest:
     training_keys: tuple[str, ...] = ()
     head: str = "linear"
     schema: str = SCHEMA
+    n_held_out: int = 0
+    gate: GateFacts | None = None

@@ -13,11 +13,13 @@ from safetensors.numpy import load
 
 from headstart._fingerprint import sha256_file
 from headstart._records import from_json
+from headstart.adaptation.gate import LAST, Gate
 from headstart.adaptation.heads.forms import HEADS, Head, arrays_of
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones.resolve import Local, open_verified
-from headstart.bundles.manifest import HEAD, MANIFEST, SCHEMA, SCHEMA_OF_HEADS, SPEC, Manifest
+from headstart.bundles.manifest import GATE, HEAD, MANIFEST, SCHEMA, SCHEMA_OF_HEADS, SETS, SPEC, Manifest
 from headstart.errors import BackboneError, BundleError
+from headstart.evaluation.conformal import HeldOut
 
 _AGAIN = "Copy the bundle again, or fit again."
 _FAMILY = SCHEMA.partition("/")[0]
@@ -33,12 +35,16 @@ class Bundle:
         manifest: What it is.
         predictor: Its head.
         backbones: By name.
+        held_out: What prediction sets follow from; None in bundles without them.
+        gate: What flags unusual items; None in bundles without it.
     """
 
     folder: Path
     manifest: Manifest
     predictor: Predictor
     backbones: dict[str, Local]
+    held_out: HeldOut | None = None
+    gate: Gate | None = None
 
 
 class _Header(msgspec.Struct):
@@ -59,7 +65,10 @@ def open_bundle(path: str | Path) -> Bundle:
     manifest = _read_manifest(folder)
     _check_files(folder, manifest)
     backbones = {name: _open_backbone(folder, place, manifest) for name, place in manifest.backbones.items()}
-    return Bundle(folder, manifest, _open_head(folder, manifest, backbones), backbones)
+    predictor = _open_head(folder, manifest, backbones)
+    return Bundle(
+        folder, manifest, predictor, backbones, _open_sets(folder, manifest), _open_gate(folder, manifest, backbones)
+    )
 
 
 def _folder_of(given: Path) -> Path:
@@ -90,8 +99,10 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    if HEAD not in manifest.files:
-        raise BundleError(f"the manifest of {str(folder)!r} does not cover {HEAD!r}", hint=_AGAIN)
+    needed = {HEAD: True, SETS: manifest.n_held_out > 0, GATE: manifest.gate is not None}
+    for name, is_needed in needed.items():
+        if is_needed and name not in manifest.files:
+            raise BundleError(f"the manifest of {str(folder)!r} does not cover {name!r}", hint=_AGAIN)
     for name, expected in manifest.files.items():
         if not _is_inside(name):
             raise BundleError(f"the bundle {str(folder)!r} names a file outside of itself: {name!r}", hint=_AGAIN)
@@ -147,6 +158,44 @@ def _open_head(folder: Path, manifest: Manifest, backbones: Mapping[str, Local])
     if problem:
         raise BundleError(f"the parts of {str(folder)!r} do not fit together: {problem}", hint=_AGAIN)
     return Predictor(manifest.classes, manifest.parts, head, manifest.temperature)
+
+
+def _open_sets(folder: Path, manifest: Manifest) -> HeldOut | None:
+    if not manifest.n_held_out:
+        return None
+    scores, weights = _arrays(folder, SETS, "scores", "weights")
+    fits = scores.shape == weights.shape == (manifest.n_held_out,) and scores.dtype.kind == weights.dtype.kind == "f"
+    if not (fits and (np.diff(scores) >= 0).all() and (weights > 0).all() and np.isfinite(scores + weights).all()):
+        raise BundleError(
+            f"the prediction sets of {str(folder)!r} need {manifest.n_held_out} scores in order, each with a weight",
+            hint=_AGAIN,
+        )
+    return HeldOut(scores, weights)
+
+
+def _open_gate(folder: Path, manifest: Manifest, backbones: Mapping[str, Local]) -> Gate | None:
+    if (facts := manifest.gate) is None:
+        return None
+    (references,) = _arrays(folder, GATE, "references")
+    widths = {name: each.width for name, local in backbones.items() for each in local.spec.layers if each.name == LAST}
+    known = all(name in widths for name in facts.backbones)
+    width = sum(widths[name] for name in facts.backbones) if known else 0
+    fits = references.ndim == 2 and len(references) > 0 and references.shape[1] == width > 0
+    if not (fits and np.isfinite(references).all() and 0 <= facts.threshold <= 2 and facts.neighbours > 0):
+        raise BundleError(
+            f"the gate of {str(folder)!r} does not fit its backbones: its items are of shape {references.shape}, "
+            f"the layers of width {width}",
+            hint=_AGAIN,
+        )
+    return Gate(facts.backbones, references.astype(np.float16), facts.threshold, facts.neighbours, facts.passes)
+
+
+def _arrays(folder: Path, file: str, *names: str) -> list[np.ndarray]:
+    try:
+        found = load((folder / file).read_bytes())
+        return [found[name] for name in names]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise BundleError(f"the file {file!r} of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
 
 
 def _misfit(manifest: Manifest, head: Head, backbones: Mapping[str, Local]) -> str:

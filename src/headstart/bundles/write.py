@@ -12,15 +12,36 @@ from safetensors.numpy import save
 
 from headstart._fingerprint import sha256_file
 from headstart._records import to_json
+from headstart.adaptation.gate import Gate
 from headstart.adaptation.heads.forms import arrays_of
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones.resolve import Local
-from headstart.bundles.manifest import BACKBONES, CARD, HEAD, MANIFEST, SCHEMA, SCHEMA_OF_HEADS, SPEC, Manifest
+from headstart.bundles.manifest import (
+    BACKBONES,
+    CARD,
+    GATE,
+    HEAD,
+    MANIFEST,
+    SCHEMA,
+    SCHEMA_OF_HEADS,
+    SETS,
+    SPEC,
+    GateFacts,
+    Manifest,
+)
 from headstart.errors import OutputError
+from headstart.evaluation.conformal import HeldOut
 
 
 def write_bundle(
-    folder: Path, predictor: Predictor, backbones: Mapping[str, Local], *, manifest: Manifest, card: str
+    folder: Path,
+    predictor: Predictor,
+    backbones: Mapping[str, Local],
+    *,
+    manifest: Manifest,
+    card: str,
+    held_out: HeldOut | None = None,
+    gate: Gate | None = None,
 ) -> Path:
     """Write a bundle; the manifest comes last, so a folder without one is not a bundle.
 
@@ -28,8 +49,10 @@ def write_bundle(
         folder: Where; it is made.
         predictor: The head.
         backbones: By name, at least those that the predictor needs.
-        manifest: What to say; `backbones`, `files`, `head` and `schema` are filled in here.
+        manifest: What to say; what follows from the other arguments is filled in here.
         card: The model card, in Markdown.
+        held_out: What prediction sets follow from, if it is to give such.
+        gate: What flags unusual items, if it is to do that.
 
     Returns:
         The folder.
@@ -43,13 +66,24 @@ def write_bundle(
         (folder / HEAD).write_bytes(save({name: _plain(each) for name, each in arrays_of(predictor.head).items()}))
         (folder / CARD).write_text(card, encoding="utf-8")
         files = {name: sha256_file(folder / name) for name in (HEAD, CARD)}
+        if held_out is not None:
+            (folder / SETS).write_bytes(save({"scores": held_out.scores, "weights": held_out.weights}))
+            files[SETS] = sha256_file(folder / SETS)
+        facts = None
+        if gate is not None:
+            (folder / GATE).write_bytes(save({"references": np.ascontiguousarray(gate.references)}))
+            files[GATE] = sha256_file(folder / GATE)
+            facts = GateFacts(gate.backbones, gate.threshold, gate.neighbours, gate.passes)
         places: dict[str, str] = {}
         for number, name in enumerate(predictor.backbones):
             places[name] = f"{BACKBONES}/{number}"
             files |= _copy_backbone(backbones[name], folder, places[name])
         kind = predictor.head.kind
         schema = SCHEMA if kind == "linear" else SCHEMA_OF_HEADS
-        complete = replace(manifest, backbones=places, files=files, head=kind, schema=schema)
+        n_held_out = 0 if held_out is None else len(held_out.scores)
+        complete = replace(
+            manifest, backbones=places, files=files, head=kind, schema=schema, n_held_out=n_held_out, gate=facts
+        )
         (folder / MANIFEST).write_text(to_json(complete), encoding="utf-8")
     except OSError as error:
         raise OutputError(

@@ -39,6 +39,24 @@ def predict(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="A CSV file to write; left out, the table goes to stdout.")
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Add a column set: the classes that hold the true one as often as this, for example 0.9.",
+        ),
+    ] = None,
+    abstain_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="COST",
+            help="Leave the prediction empty where asking a person, at this cost, is cheaper than the errors to be "
+            "expected, at 1 each; add a column abstained.",
+        ),
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Add a column unusual: whether an item looks like no training item.")
+    ] = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     as_json: options.Json = False,
@@ -51,8 +69,17 @@ def predict(
     with _store(progress) as store:
         model = load(place, device=device, precision=precision, store=store)
         items, left_out = _read(inputs, model, column)
-        predictions = model.predict_items(items, left_out=left_out, progress=progress)
+        predictions = model.predict_items(
+            items,
+            left_out=left_out,
+            coverage=coverage,
+            abstain_cost=abstain_cost,
+            gate=gate,
+            progress=progress,
+        )
     _tell_left_out(predictions, progress)
+    for note in predictions.notes:
+        progress.say(note)
     if out is not None:
         _write(predictions, Path(out))
         progress.say(f"{len(predictions)} predictions are in {out}")
@@ -102,8 +129,22 @@ def _tell_left_out(predictions: Predictions, progress: Progress) -> None:
 
 def _write(predictions: Predictions, path: Path) -> None:
     from headstart.reports import write_predictions
+    from headstart.serving import joined
 
-    write_predictions(path, predictions.items, classes=predictions.classes, probabilities=predictions.probabilities)
+    more: dict[str, list[str]] = {}
+    if predictions.sets is not None:
+        more["set"] = [joined(names) for names in predictions.sets]
+    for name, flags in (("abstained", predictions.abstained), ("unusual", predictions.unusual)):
+        if flags is not None:
+            more[name] = ["yes" if flag else "no" for flag in flags]
+    write_predictions(
+        path,
+        predictions.items,
+        classes=predictions.classes,
+        probabilities=predictions.probabilities,
+        labels=predictions.labels,
+        more=more,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from headstart.recipes.options import FitOptions
 from headstart.recipes.race import rank_passes
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
+from headstart.recipes.uncertainty import Uncertainty, judge_uncertainty, learn_uncertainty
 from headstart.recipes.workspace import Workspace
 from headstart.reports import Run, write_predictions, write_report, write_run
 from headstart.search.choice import AnyCandidate, Choice, choose, names
@@ -114,8 +115,17 @@ class Ending:
             )
             if fitted.local is not None:
                 curve = replace(curve, sentence=f"For the linear head that the training started from: {curve.sentence}")
+            doubts = learn_uncertainty(choice.winner, fitted, climb.seen, train, self.folds, seed=options.seed)
         with clock.step("evaluate"):
             judgement = self._judge(fitted.predictor, local, hurry=bool(unfinished))
+            uncertainty = judge_uncertainty(
+                doubts,
+                judgement.targets,
+                fitted.predictor.probabilities(climb.unseen),
+                climb.unseen,
+                seed=options.seed,
+                groups=sides.test.groups,
+            )
         made = Made(
             name=self.workspace.target.name,
             out=str(self.workspace.target),
@@ -135,9 +145,10 @@ class Ending:
             trainings=self._move.watch.trainings,
             rungs=tuple(self.ladder.rungs),
             unfinished=unfinished,
+            uncertainty=uncertainty,
         )
         usable = [*self.backbones, *([fitted.local] if fitted.local else [])]
-        return _write(made, fitted.predictor, {each.spec.name: each for each in usable}, self.workspace)
+        return _write(made, fitted.predictor, doubts, {each.spec.name: each for each in usable}, self.workspace)
 
     def _considered(self) -> list[AnyCandidate]:
         """Those that the user named: a linear head may only be there because a training starts from it.
@@ -190,7 +201,9 @@ class Ending:
         return self._openings
 
 
-def _write(made: Made, predictor: Predictor, backbones: dict[str, Local], workspace: Workspace) -> Run:
+def _write(
+    made: Made, predictor: Predictor, doubts: Uncertainty, backbones: dict[str, Local], workspace: Workspace
+) -> Run:
     """Bundle, predictions, record and page; the record is written last, with the time that all this took."""
     sealed, judgement, clock = made.split.test, made.judgement, made.climb.clock
     with clock.step("report"):
@@ -207,6 +220,8 @@ def _write(made: Made, predictor: Predictor, backbones: dict[str, Local], worksp
             workspace.folder / "bundle",
             draft,
             predictor,
+            held_out=doubts.held_out,
+            gate=doubts.gate,
             backbones=backbones,
             compute=made.climb.compute,
             training_keys=made.split.train.items.keys,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float16, Int
 
 from headstart._fingerprint import fingerprint
 from headstart.adaptation.epochs import Epoch
@@ -71,12 +71,14 @@ class Fitted:
         training: Its accuracy on the training items that it was fitted on.
         local: The backbone with moved weights; None where they stayed.
         note: What is to be said about it, one sentence; may be empty.
+        directions: Of the training items by the moved network, see `Tuned`; None where weights stayed.
     """
 
     predictor: Predictor
     training: Estimate
     local: Local | None = None
     note: str = ""
+    directions: Float16[np.ndarray, "items width"] | None = None
 
 
 _AFTER = 0.4  # of a pass: only the stages that were trained run again
@@ -266,7 +268,7 @@ class Move:
         predictor = Predictor(self.train.classes, (Part(name, LAST),), tuned.head, temperature)
         on_training = softmax(tuned.logits[seen], temperature)
         training = accuracy(self.train.targets[seen], on_training, groups=some(self.train.groups, seen))
-        return Fitted(predictor, training, tuned.local, note)
+        return Fitted(predictor, training, tuned.local, note, tuned.directions)
 
     def _first(self, trial: _Trial, *, n_left: int) -> Moved | None:
         """The first training of a strategy, or None where there is no time for it.

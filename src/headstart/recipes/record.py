@@ -31,6 +31,7 @@ from headstart.reports.record import (
     Run,
     RungRecord,
     TrainingRecord,
+    UncertaintyRecord,
 )
 from headstart.search.choice import AnyCandidate, Choice, names
 from headstart.selection.ranking import Ranking
@@ -60,6 +61,7 @@ class Made:
     trainings: tuple[TrainingRecord, ...] = ()
     rungs: tuple[RungRecord, ...] = ()
     unfinished: str = ""
+    uncertainty: UncertaintyRecord | None = None
 
 
 def make_record(made: Made) -> Run:
@@ -102,6 +104,7 @@ def make_record(made: Made) -> Run:
         trainings=made.trainings,
         rungs=made.rungs,
         unfinished=made.unfinished,
+        uncertainty=made.uncertainty,
     )
 
 

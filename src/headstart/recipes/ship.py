@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headstart.adaptation.gate import Gate
 from headstart.adaptation.predictor import Predictor
 from headstart.backbones.resolve import Local
 from headstart.bundles import Manifest, write_bundle
 from headstart.bundles.manifest import KEY_DIGITS
+from headstart.evaluation.conformal import HeldOut
 from headstart.features.extract import Compute
 from headstart.recipes.sentences import interval
 from headstart.reports import Run
@@ -22,6 +24,8 @@ def ship(
     backbones: Mapping[str, Local],
     compute: Compute,
     training_keys: Sequence[str],
+    held_out: HeldOut | None = None,
+    gate: Gate | None = None,
 ) -> Path:
     """Write the bundle of a run.
 
@@ -32,6 +36,8 @@ def ship(
         backbones: By name.
         compute: What its features were computed in.
         training_keys: The content keys of the training items, so that `evaluate` knows them again.
+        held_out: What prediction sets follow from; None for a bundle without them.
+        gate: What flags unusual items; None for a bundle without it.
     """
     used = {name: backbones[name] for name in predictor.backbones}
     manifest = Manifest(
@@ -46,7 +52,9 @@ def ship(
         created=run.created,
         training_keys=tuple(sorted({key[:KEY_DIGITS] for key in training_keys})),
     )
-    return write_bundle(folder, predictor, used, manifest=manifest, card=model_card(run, used))
+    return write_bundle(
+        folder, predictor, used, manifest=manifest, card=model_card(run, used), held_out=held_out, gate=gate
+    )
 
 
 def model_card(run: Run, backbones: Mapping[str, Local]) -> str:

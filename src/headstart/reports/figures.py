@@ -13,7 +13,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from headstart.adaptation.epochs import Epoch, Scores
-from headstart.evaluation.records import CurvePoint, Estimate, ReliabilityBin
+from headstart.evaluation.records import AnsweredPoint, CurvePoint, Estimate, ReliabilityBin
 from headstart.reports._svg import (
     Axis,
     amount_axis,
@@ -130,6 +130,28 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
     return _plot(
         marks, (axis, axis), names=("how sure the model was", "how often it was right"), ticks=_short_percent,
         what="Reliability diagram: how sure the model was against how often it was right",
+    )  # fmt: skip
+
+
+def abstention(curve: Sequence[AnsweredPoint]) -> Markup:
+    """The accuracy among the items that are answered, against their share of all; the least confident are passed on.
+
+    Args:
+        curve: From few answered items to all, at least one.
+    """
+    shares = [end for point in curve for end in (point.accuracy.low, point.accuracy.high)]
+    x_axis, y_axis = UNIT_AXIS, share_axis(min(shares), max(shares))
+    places = [(x_axis.place(point.answered), 100 - y_axis.place(point.accuracy.value)) for point in curve]
+    marks = [line(start, end, class_="trend") for start, end in pairwise(places)]
+    for point, (x, _) in zip(curve, places, strict=True):
+        words = (
+            f"{percent(point.answered)} answered, those of {percent(point.confidence)} or more: "
+            f"{percent_interval(point.accuracy)} of {count(point.accuracy.n)} right"
+        )
+        marks.append(_interval((x, point.accuracy), y_axis, class_="mark", words=words))
+    return _plot(
+        marks, (x_axis, y_axis), names=("share that is answered", "accuracy among these"), ticks=_short_percent,
+        what="Abstention: accuracy among the items that are answered against their share",
     )  # fmt: skip
 
 

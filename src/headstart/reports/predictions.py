@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +21,8 @@ def write_predictions(
     classes: Sequence[str],
     probabilities: Float[np.ndarray, "items classes"],
     targets: Sequence[str] | None = None,
+    labels: Sequence[str | None] | None = None,
+    more: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Path:
     """Write one row an item: `item, prediction, probability`, `target` when known, and one `p:CLASS` per class.
 
@@ -30,32 +33,33 @@ def write_predictions(
         path: Where.
         items: The name of each item.
         classes: The class names, in the order of the columns.
-        probabilities: For each item the probability of each class, 0 to 1; the largest one is the prediction.
+        probabilities: For each item the probability of each class, 0 to 1; the largest one is `probability`.
         targets: For each item the name of its true class.
+        labels: What is answered, None where the model abstains; the most probable class, if not given.
+        more: Further columns by name, which come before those of the classes.
 
     Returns:
         The path.
 
     Raises:
-        DataError: If items, classes, probabilities and targets do not belong together.
+        DataError: If items, classes, probabilities and other columns do not belong together.
         OutputError: If the file cannot be written.
     """
-    n_targets = len(items) if targets is None else len(targets)
-    if probabilities.shape != (len(items), len(classes)) or n_targets != len(items):
+    columns = ({} if targets is None else {"target": targets}) | dict(more)
+    n_others = next((len(column) for column in columns.values() if len(column) != len(items)), len(items))
+    if probabilities.shape != (len(items), len(classes)) or n_others != len(items):
         raise DataError(
             "a table of predictions needs one row of probabilities and one target an item and one column a class,"
-            f" but got {len(items)} items, {len(classes)} classes, {n_targets} targets"
+            f" but got {len(items)} items, {len(classes)} classes, {n_others} targets"
             f" and probabilities of shape {probabilities.shape}",
             hint="Pass the items, classes and probabilities of the same prediction.",
         )
-    header = ["item", "prediction", "probability"]
-    header += ["target"] if targets is not None else []
+    answers = [classes[best] for best in probabilities.argmax(axis=1)] if labels is None else labels
     with whole_file(path) as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow([*header, *(f"p:{name}" for name in classes)])
-        for row, (item, values) in enumerate(zip(items, probabilities, strict=True)):
-            best = int(values.argmax())
-            target = [targets[row]] if targets is not None else []
+        table.writerow(["item", "prediction", "probability", *columns, *(f"p:{name}" for name in classes)])
+        rows = zip(items, answers, probabilities, *columns.values(), strict=True)
+        for item, answer, values, *others in rows:
             digits = [f"{value:.6g}" for value in values]
-            table.writerow([item, classes[best], digits[best], *target, *digits])
+            table.writerow([item, answer, digits[int(values.argmax())], *others, *digits])
     return path

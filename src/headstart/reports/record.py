@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from headstart.adaptation.epochs import Epoch
 from headstart.data.audit import Finding
 from headstart.data.dataset import LeftOut
-from headstart.evaluation.records import Difference, Estimate, Evaluation, LearningCurve, Verdict
+from headstart.evaluation.records import (
+    Abstention,
+    Difference,
+    Estimate,
+    Evaluation,
+    LearningCurve,
+    SetReport,
+    Verdict,
+)
 
 SCHEMA = "headstart.run/1"
 RANKING_SCHEMA = "headstart.ranking/1"
@@ -351,6 +359,53 @@ class RungRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GateRecord:
+    """What flags items that look like nothing the model was trained on.
+
+    Attributes:
+        backbones: Those whose layer `last` it looks at.
+        n_references: The training items that it knows.
+        n_held_out: The training items that its threshold was set on, each measured by items of other folds.
+        threshold: The largest distance that passes, from 0 to 2.
+        asked: The share of such items that was to pass.
+        passed: The share of items of the sealed test that pass.
+        expected_low: Between this share and the next one `passed` lies in 95 of 100 cases if the test items come about
+            as the training items did.
+        expected_high: The upper end of that.
+    """
+
+    backbones: tuple[str, ...]
+    n_references: int
+    n_held_out: int
+    threshold: float
+    asked: float
+    passed: Estimate
+    expected_low: float
+    expected_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class UncertaintyRecord:
+    """When an answer is not to be trusted: what was fitted out-of-fold, measured on the sealed test.
+
+    Attributes:
+        n: The training items with out-of-fold answers, on which the sets rest.
+        n_independent: Of these those that are independent: items of one group, and copies, count as one.
+        sets: Prediction sets, for some coverages.
+        abstention: What passing the least confident items on to a person brings.
+        gate: What flags unusual items; None where there were too few items to set its threshold.
+        notes: What could not be had and why, one sentence each.
+    """
+
+    n: int
+    n_independent: int
+    sets: tuple[SetReport, ...]
+    abstention: Abstention
+    gate: GateRecord | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything that one `fit` did.
 
@@ -380,6 +435,7 @@ class Run:
         trainings: What was trained of networks, in order; empty where their weights stayed.
         rungs: The steps after the first model, in order.
         unfinished: Why the run is not all that the budget allows, in a sentence; empty where it is.
+        uncertainty: When an answer is not to be trusted; None in records of older versions.
     """
 
     name: str
@@ -407,3 +463,4 @@ class Run:
     trainings: tuple[TrainingRecord, ...] = ()
     rungs: tuple[RungRecord, ...] = ()
     unfinished: str = ""
+    uncertainty: UncertaintyRecord | None = None

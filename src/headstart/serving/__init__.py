@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from headstart.serving.model import Model, load
-from headstart.serving.predictions import Prediction, Predictions
+from headstart.serving.predictions import Prediction, Predictions, joined
 
-__all__ = ["Model", "Prediction", "Predictions", "load"]
+__all__ = ["Model", "Prediction", "Predictions", "joined", "load"]

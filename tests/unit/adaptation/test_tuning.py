@@ -31,7 +31,8 @@ def tuned(local: Local, tmp_path: Path) -> Tuned:
     head = LinearHead(np.ones((2, 4), dtype=np.float32), np.zeros(2, dtype=np.float32))
     epochs = (Epoch(1, Scores(0.5, 0.9), None, 1e-3, 1e-4, 1.0, 2.0),)
     moved = write_tuned(local, parts, tmp_path / "tuned", how="finetune")
-    return Tuned(moved, head, np.eye(5, 2, dtype=np.float32), History(epochs, "all 1 epochs", 1), {"epochs": 1})
+    logits, directions = np.eye(5, 2, dtype=np.float32), np.eye(5, 4, dtype=np.float16)
+    return Tuned(moved, head, logits, History(epochs, "all 1 epochs", 1), {"epochs": 1}, directions)
 
 
 def test_it_comes_back_as_it_was(tuned: Tuned, tmp_path: Path) -> None:
@@ -42,6 +43,17 @@ def test_it_comes_back_as_it_was(tuned: Tuned, tmp_path: Path) -> None:
     assert (again.history, again.chosen) == (tuned.history, tuned.chosen)
     np.testing.assert_array_equal(again.logits, tuned.logits)
     np.testing.assert_array_equal(again.head.weight, tuned.head.weight)
+    assert again.directions is not None
+    assert again.directions.dtype == np.float16
+    np.testing.assert_array_equal(again.directions, tuned.directions)
+
+
+def test_what_an_older_version_kept_has_no_directions(tuned: Tuned, tmp_path: Path) -> None:
+    keep_tuned(replace(tuned, directions=None), tmp_path / "a.tuned")
+    again = kept_tuned(tmp_path / "a.tuned", tmp_path / "tuned")
+    assert again is not None
+    assert again.directions is None
+    np.testing.assert_array_equal(again.logits, tuned.logits)
 
 
 def test_a_part_that_is_missing_torn_or_another_makes_all_of_it_missing(

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.adaptation.gate import Gate, unit_blocks
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local, open_local, write_local
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.bundles import Manifest, write_bundle
+from headstart.evaluation.conformal import HeldOut
 
 SPEC = BackboneSpec(
     name="tiny",
@@ -65,6 +67,25 @@ def manifest(head: Predictor) -> Manifest:
     )
 
 
+def held_out() -> HeldOut:
+    """The scores of fifty items, of which some belong together."""
+    rng = np.random.default_rng(1)
+    return HeldOut.of(rng.random(50), rng.integers(40, size=50))
+
+
+def gate(name: str, width: int, *, threshold: float = 0.25) -> Gate:
+    """A gate that knows twenty random directions."""
+    return Gate((name,), unit_blocks([np.random.default_rng(2).normal(size=(20, width))]), threshold)
+
+
+def doubting(folder: Path) -> Path:
+    """A bundle of the tiny backbone with sets and a gate, below `folder`."""
+    local = tiny(folder / "home" / "tiny")
+    head = predictor((Part("tiny", "last"), Part("tiny", "early")), 8)
+    extras = {"held_out": held_out(), "gate": gate("tiny", 5)}
+    return write_bundle(folder / "bundle", head, {"tiny": local}, manifest=manifest(head), card="# card\n", **extras)
+
+
 def written(folder: Path) -> Path:
     """A bundle of the tiny backbone, below `folder`."""
     local = tiny(folder / "home" / "tiny")
@@ -72,8 +93,8 @@ def written(folder: Path) -> Path:
     return write_bundle(folder / "bundle", head, {"tiny": local}, manifest=manifest(head), card="# card\n")
 
 
-def of_pixels(folder: Path) -> Path:
+def of_pixels(folder: Path, **extras: HeldOut | Gate) -> Path:
     """A bundle that predicts from pixels, below `folder`."""
     local = pixels(folder / "home" / "pixels")
     head = predictor((Part("pixels", "last"),), PIXELS.width)
-    return write_bundle(folder / "bundle", head, {"pixels": local}, manifest=manifest(head), card="# card\n")
+    return write_bundle(folder / "bundle", head, {"pixels": local}, manifest=manifest(head), card="# card\n", **extras)

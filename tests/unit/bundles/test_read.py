@@ -215,6 +215,86 @@ def test_a_head_that_is_not_linear_and_does_not_fit(
     assert problem in str(_refused(bundle))
 
 
+@pytest.fixture
+def doubting(tmp_path: Path) -> Path:
+    """A bundle with sets and a gate."""
+    return sample.doubting(tmp_path)
+
+
+def test_a_bundle_of_an_older_version_has_neither_sets_nor_gate(doubting: Path) -> None:
+    for name in ("sets.safetensors", "gate.safetensors"):
+        (doubting / name).unlink()
+        _edit(doubting, lambda manifest, name=name: manifest["files"].pop(name))
+    for name in ("n_held_out", "gate"):
+        _edit(doubting, lambda manifest, name=name: manifest.pop(name))
+    bundle = open_bundle(doubting)
+    assert (bundle.held_out, bundle.gate) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["sets.safetensors", "gate.safetensors"])
+def test_sets_and_gate_are_covered_and_as_written(doubting: Path, name: str) -> None:
+    content = bytearray((doubting / name).read_bytes())
+    content[-1] ^= 1
+    (doubting / name).write_bytes(content)
+    assert f"the file {name!r} of the bundle" in str(_refused(doubting))
+    _edit(doubting, lambda manifest: manifest["files"].pop(name))
+    assert str(_refused(doubting)) == f"the manifest of {str(doubting)!r} does not cover {name!r}"
+
+
+SCORES, WEIGHTS = np.linspace(0, 1, 50), np.ones(50)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"scores": SCORES[::-1].copy(), "weights": WEIGHTS},
+        {"scores": SCORES[:49].copy(), "weights": WEIGHTS[:49].copy()},
+        {"scores": SCORES, "weights": 0 * WEIGHTS},
+        {"scores": SCORES, "weights": WEIGHTS[:49].copy()},
+        {"scores": np.full(50, np.nan), "weights": WEIGHTS},
+        {"scores": np.arange(50), "weights": WEIGHTS},
+    ],
+)
+def test_scores_that_promise_nothing(doubting: Path, arrays: dict[str, np.ndarray]) -> None:
+    (doubting / "sets.safetensors").write_bytes(save(arrays))
+    _rehash(doubting, "sets.safetensors")
+    assert str(_refused(doubting)) == (
+        f"the prediction sets of {str(doubting)!r} need 50 scores in order, each with a weight"
+    )
+
+
+def test_files_of_sets_and_gate_that_hold_something_else(doubting: Path) -> None:
+    for name in ("sets.safetensors", "gate.safetensors"):
+        kept = (doubting / name).read_bytes()
+        for content in (save({"other": np.zeros(3)}), b"no safetensors"):
+            (doubting / name).write_bytes(content)
+            _rehash(doubting, name)
+            assert f"the file {name!r} of {str(doubting)!r} cannot be read: " in str(_refused(doubting))
+        (doubting / name).write_bytes(kept)
+        _rehash(doubting, name)
+
+
+@pytest.mark.parametrize(
+    ("facts", "references"),
+    [
+        ({}, np.zeros((4, 4), np.float16)),
+        ({}, np.zeros((0, 5), np.float16)),
+        ({}, np.zeros(5, np.float16)),
+        ({}, np.full((4, 5), np.inf, np.float16)),
+        ({"backbones": ["other"]}, None),
+        ({"backbones": []}, None),
+        ({"threshold": -1.0}, None),
+        ({"neighbours": 0}, None),
+    ],
+)
+def test_a_gate_that_does_not_fit(doubting: Path, facts: dict[str, Any], references: np.ndarray | None) -> None:
+    _edit(doubting, lambda manifest: manifest["gate"].update(facts))
+    if references is not None:
+        (doubting / "gate.safetensors").write_bytes(save({"references": references}))
+        _rehash(doubting, "gate.safetensors")
+    assert f"the gate of {str(doubting)!r} does not fit its backbones: " in str(_refused(doubting))
+
+
 def test_a_kind_of_head_that_nobody_knows(bundle: Path) -> None:
     _edit(bundle, lambda manifest: manifest.update(head="oracle"))
     assert str(_refused(bundle)) == f"the head of {str(bundle)!r} cannot be read: 'oracle'"

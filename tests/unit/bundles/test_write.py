@@ -51,6 +51,32 @@ def test_a_linear_head_keeps_the_schema_that_older_versions_know(tmp_path: Path)
         assert (manifest.head, manifest.schema) == (kind, f"headstart.bundle/{schema}")
 
 
+def test_sets_and_gate_come_back_as_they_were(tmp_path: Path) -> None:
+    folder = sample.doubting(tmp_path)
+    bundle, held_out, gate = open_bundle(folder), sample.held_out(), sample.gate("tiny", 5)
+    assert bundle.held_out is not None
+    np.testing.assert_array_equal(bundle.held_out.scores, held_out.scores)
+    np.testing.assert_array_equal(bundle.held_out.weights, held_out.weights)
+    assert bundle.held_out.bound(0.9) == held_out.bound(0.9)
+    assert bundle.gate is not None
+    np.testing.assert_array_equal(bundle.gate.references, gate.references)
+    assert bundle.gate.references.dtype == np.float16
+    assert (bundle.gate.backbones, bundle.gate.threshold, bundle.gate.neighbours, bundle.gate.passes) == (
+        gate.backbones,
+        gate.threshold,
+        gate.neighbours,
+        gate.passes,
+    )
+    assert bundle.manifest.n_held_out == 50
+    assert bundle.manifest.schema == "headstart.bundle/1"  # older versions predict from it as well
+    assert {"sets.safetensors", "gate.safetensors"} <= set(bundle.manifest.files)
+
+
+def test_a_bundle_without_them_has_none(tmp_path: Path) -> None:
+    bundle = open_bundle(sample.written(tmp_path))
+    assert (bundle.held_out, bundle.gate, bundle.manifest.n_held_out, bundle.manifest.gate) == (None, None, 0, None)
+
+
 def test_the_source_classifier_stays_at_home(tmp_path: Path) -> None:
     local = sample.tiny(tmp_path / "tiny")
     save_file({"weight": np.zeros((2, 5), np.float32), "bias": np.zeros(2, np.float32)}, local.folder / SOURCE_HEAD)

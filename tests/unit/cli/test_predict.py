@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,18 @@ class FakeModel:
         self.modality = modality
         self.seen: Items | None = None
         self.store: Any = None
+        self.asked: dict[str, Any] = {}
 
-    def predict_items(self, items: Items, *, left_out: Any = (), progress: Any) -> Predictions:
+    def predict_items(self, items: Items, *, left_out: Any = (), progress: Any, **asked: Any) -> Predictions:
         """Answer."""
-        self.seen = items
-        probabilities = np.tile([0.75, 0.25], (len(items), 1))
-        return Predictions(items.names, ("good, cheap", "bad"), probabilities, np.arange(len(items)), tuple(left_out))
+        self.seen, self.asked, n = items, asked, len(items)
+        probabilities = np.tile([0.75, 0.25], (n, 1))
+        predictions = Predictions(items.names, ("good, cheap", "bad"), probabilities, np.arange(n), tuple(left_out))
+        if asked["coverage"]:
+            predictions = replace(predictions, in_set=probabilities > 0.2, notes=("Few items.",))
+        if asked["abstain_cost"]:
+            predictions = replace(predictions, abstained=probabilities[:, 0] < 1 - asked["abstain_cost"])
+        return replace(predictions, unusual=np.arange(n) > 0) if asked["gate"] else predictions
 
 
 @pytest.fixture
@@ -117,10 +124,35 @@ def test_json_has_predictions_and_what_was_left_out(
                 "label": "good, cheap",
                 "probability": 0.75,
                 "probabilities": {"good, cheap": 0.75, "bad": 0.25},
+                "set": None,
+                "abstained": None,
+                "unusual": None,
             }
         ],
         "left_out": [],
     }
+
+
+def test_sets_abstention_and_gate_are_columns_where_they_were_asked_for(
+    cli: Cli, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in(monkeypatch, b"a\nb\n")
+    result = cli("predict", "run", "-", "--coverage", "0.9", "--abstain-cost", "0.1", "--gate")
+    assert model.asked == {"coverage": 0.9, "abstain_cost": 0.1, "gate": True}
+    assert list(csv.reader(io.StringIO(result.out))) == [
+        ["item", "prediction", "probability", "set", "abstained", "unusual", "p:good, cheap", "p:bad"],
+        ["line 1", "", "0.75", "good, cheap|bad", "yes", "no", "0.75", "0.25"],
+        ["line 2", "", "0.75", "good, cheap|bad", "yes", "yes", "0.75", "0.25"],
+    ]
+    assert result.err == "Few items.\n"
+
+
+def test_json_says_the_same(cli: Cli, model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, b"a\n")
+    document = json.loads(cli("predict", "run", "-", "--coverage", "0.9", "--abstain-cost", "0.3", "--json").out)
+    (one,) = document["predictions"]
+    assert (one["label"], one["set"]) == ("good, cheap", ["good, cheap", "bad"])
+    assert (one["abstained"], one["unusual"]) == (False, None)
 
 
 def test_a_column_of_a_table_is_written_to_a_file(cli: Cli, model: FakeModel, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from headstart.adaptation.epochs import Epoch, Scores
 from headstart.data.audit import Finding
 from headstart.data.dataset import LeftOut
 from headstart.evaluation.records import (
+    Abstention,
+    AnsweredPoint,
+    AskingCost,
     ClassReport,
     CurvePoint,
     Difference,
@@ -22,6 +25,7 @@ from headstart.evaluation.records import (
     Evaluation,
     LearningCurve,
     ReliabilityBin,
+    SetReport,
 )
 from headstart.reports.record import (
     CandidateRecord,
@@ -30,6 +34,7 @@ from headstart.reports.record import (
     ControlRecord,
     DataRecord,
     FitCheck,
+    GateRecord,
     Mistake,
     NearnessRecord,
     OofRecord,
@@ -37,6 +42,7 @@ from headstart.reports.record import (
     RankingRow,
     Run,
     TrainingRecord,
+    UncertaintyRecord,
 )
 
 CLOTHES = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
@@ -162,6 +168,38 @@ def ranked(backbone: str, accuracy: float, *, tie_set: bool, seconds: float, n_p
     return RankingRow(backbone, scores, tie_set, seconds, n_params)
 
 
+def uncertainty(n: int, accuracy: float) -> UncertaintyRecord:
+    """What sets, abstention and gate did on a test."""
+    sets = tuple(
+        SetReport(
+            asked=asked,
+            covered=share(max(asked + 0.012, accuracy), n),
+            expected_low=asked - 0.05,
+            expected_high=min(asked + 0.04, 1.0),
+            size=set_size(1.1 + 3 * (asked - 0.8) ** 2, n),
+            single=share(0.97 - (asked - 0.8), n),
+            is_reached=True,
+        )
+        for asked in (0.8, 0.9, 0.95)
+    )
+    shares = [part / 10 for part in range(1, 11)]
+    points = tuple(
+        AnsweredPoint(part, 1 - 0.55 * part**3, share(1 - (1 - accuracy) * part**2, max(1, round(part * n))))
+        for part in shares
+    )
+    costs = tuple(
+        AskingCost(ask, share(1 - 2 * (0.5 - ask) ** 2, n), share(0.99 - ask / 8, n), around(ask / 2, ask / 9, n), 0.15)
+        for ask in (0.02, 0.05, 0.1, 0.2, 0.5)
+    )
+    gate = GateRecord(("tf_efficientnet_lite0.in1k",), 4 * n, 4 * n, 0.3127, 0.95, share(0.943, n), 0.92, 0.975)
+    return UncertaintyRecord(4 * n, 4 * n, sets, Abstention(points, around(0.041, 0.011, n), costs), gate)
+
+
+def set_size(value: float, n: int) -> Estimate:
+    """A mean size of sets."""
+    return Estimate(value, value - 0.04, value + 0.05, n)
+
+
 def run(
     *,
     classes: tuple[str, ...] = CLOTHES,
@@ -276,6 +314,7 @@ def run(
             "cores": 2,
             "dtype": "bfloat16",
         },
+        uncertainty=uncertainty(tested.n, tested.accuracy.value),
         verdict=f"The model is right on {100 * tested.accuracy.value:.0f} % of {tested.n} unseen items,"
         " far better than without pretrained knowledge, and its probabilities can be taken at their word.",
     )

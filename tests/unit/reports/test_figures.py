@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import sample
 
-from headstart.evaluation.records import CurvePoint, Estimate, ReliabilityBin
+from headstart.evaluation.records import AnsweredPoint, CurvePoint, Estimate, ReliabilityBin
 from headstart.reports import figures
 from headstart.reports._svg import Axis, amount_axis, element, number_axis, share_axis
 
@@ -71,6 +71,15 @@ def test_a_bin_of_the_reliability_diagram_stands_at_its_confidence_and_accuracy(
     assert point is not None
     assert [interval.get(name) for name in ("x1", "y1", "x2", "y2")] == ["90%", "30%", "90%", "15%"]
     assert (point.get("cx"), point.get("cy")) == ("90%", "20%")
+
+
+def test_the_curve_of_abstention_shows_each_share_and_its_interval() -> None:
+    curve = [AnsweredPoint(part, 1 - part / 2, Estimate(0.9, 0.8, 1.0, 10)) for part in (0.2, 0.6, 1.0)]
+    figure = figures.abstention(curve)
+    tree = ET.fromstring(figure)
+    assert [mark.find("circle").get("cx") for mark in tree.findall("g[@class='mark']")] == ["20%", "60%", "100%"]  # type: ignore[union-attr]
+    assert figure.count('class="trend"') == 2
+    assert "60.0\u202f% answered, those of 70.0\u202f% or more: 90.0\u202f% (80.0–100.0\u202f%) of 10 right" in figure
 
 
 def test_a_learning_curve_shows_each_point_and_each_draw() -> None:

@@ -296,3 +296,29 @@ def test_importing_the_reports_imports_nothing_heavy() -> None:
     code = "import sys, headstart.reports; print({'torch', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_doubts_are_numbers_of_the_record() -> None:
+    run = sample.photos()
+    assert run.uncertainty is not None
+    text = Page(PAGES["photos"]).text
+    assert "When not to trust an answer" in text
+    for each in run.uncertainty.sets:
+        assert formatting.percent(each.covered.value) in text
+        assert f"{each.size.value:.2f}" in text
+    assert run.uncertainty.gate is not None
+    assert formatting.percent_range(run.uncertainty.gate.passed) in text
+    assert "and is flagged only if it looks unlike the training items" in text
+
+
+def test_without_a_gate_the_page_says_why_and_an_older_run_says_nothing() -> None:
+    run = sample.photos()
+    assert run.uncertainty is not None
+    note = "A gate for unusual items needs 19 or more independent held-out items, and there are 7, so there is none."
+    few = replace(run.uncertainty, gate=None, notes=(note,))
+    text = Page(render(replace(run, uncertainty=few))).text
+    assert note in text
+    assert "flagged" not in text
+    older = Page(render(replace(run, uncertainty=None)))
+    assert older.open == []
+    assert "When not to trust an answer" not in older.text

@@ -10,10 +10,14 @@ import pytest
 from bundles import sample
 from PIL import Image
 
+from headstart.adaptation.gate import Gate, directions
+from headstart.backbones.loaders.pixels import PIXELS
 from headstart.data.dataset import Items, LeftOut
 from headstart.errors import BundleError, DataError, OptionError
+from headstart.evaluation.conformal import prediction_sets
+from headstart.features.extract import Features
 from headstart.features.memory import MemoryStore
-from headstart.serving import Model, load
+from headstart.serving import Model, Predictions, joined, load
 
 
 @pytest.fixture
@@ -186,3 +190,106 @@ def test_left_out_while_reading_is_passed_on(model: Model, photos: Path) -> None
     items = Items("image", (photos / "0.png",), ("a",))
     earlier = LeftOut("z", "no image path")
     assert model.predict_items(items, left_out=[earlier]).left_out == (earlier,)
+
+
+@pytest.fixture
+def doubting(tmp_path: Path) -> Model:
+    """The same model with sets, and a gate that knows grey pictures."""
+    grey = np.full((6, PIXELS.width), 0.5, dtype=np.float32) + 0.01 * np.eye(6, PIXELS.width, dtype=np.float32)
+    known = directions({"pixels": Features(PIXELS, grey, np.ones(6, dtype=bool))}, ["pixels"])
+    return load(sample.of_pixels(tmp_path, held_out=sample.held_out(), gate=Gate(("pixels",), known, 0.05)))
+
+
+GREY = np.full((32, 32, 3), 128, dtype=np.uint8)
+
+
+def test_sets_hold_what_the_scores_say(doubting: Model) -> None:
+    plain, asked = doubting.predict(_arrays(12)), doubting.predict(_arrays(12), coverage=0.9)
+    assert plain.in_set is None
+    assert asked.in_set is not None
+    np.testing.assert_array_equal(asked.probabilities, plain.probabilities)
+    np.testing.assert_array_equal(asked.in_set, prediction_sets(plain.probabilities, sample.held_out(), 0.9))
+    for one, row in zip(asked, asked.in_set, strict=True):
+        assert one.set is not None
+        assert one.set[0] == one.label
+        assert set(one.set) == {name for name, held in zip(asked.classes, row, strict=True) if held}
+        assert list(one.set) == sorted(one.set, key=lambda name: -one.probabilities[name])
+    assert asked.notes == ()
+
+
+def test_a_coverage_out_of_reach_is_said(doubting: Model) -> None:
+    predictions = doubting.predict(_arrays(2), coverage=0.999)
+    assert all(set(one.set or ()) == set(sample.CLASSES) for one in predictions)
+    (note,) = predictions.notes
+    assert note.startswith("Sets that hold the true class in 99.9 % of all cases need 999 or more")
+
+
+def test_where_a_look_is_cheaper_there_is_no_label(doubting: Model) -> None:
+    plain = doubting.predict(_arrays(30))
+    cost = float(1 - np.median(plain.probabilities.max(axis=1)))
+    asked = doubting.predict(_arrays(30), abstain_cost=cost)
+    for before, after in zip(plain, asked, strict=True):
+        assert after.abstained == (before.probability < 1 - cost)
+        assert after.label == (None if after.abstained else before.label)
+        assert (after.probability, after.set) == (before.probability, None)
+    assert asked.labels == tuple(one.label for one in asked)
+    assert 0 < sum(one.abstained or False for one in asked) < 30
+
+
+def test_the_gate_flags_what_looks_like_nothing_that_it_knows(doubting: Model) -> None:
+    given = [GREY, np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)]
+    assert doubting.predict(given).unusual is None
+    for asked in ({"gate": True}, {"coverage": 0.9}, {"abstain_cost": 0.1}):
+        assert [one.unusual for one in doubting.predict(given, **asked)] == [False, True]
+
+
+def test_what_a_bundle_does_not_hold_is_said_when_asked_for(model: Model) -> None:
+    with pytest.raises(BundleError, match="holds nothing for prediction sets") as caught:
+        model.predict(_arrays(1), coverage=0.9)
+    assert "fit again" in caught.value.hint
+    with pytest.raises(BundleError, match="holds nothing for a gate for unusual items"):
+        model.predict(_arrays(1), gate=True)
+    asked = model.predict(_arrays(1), abstain_cost=0.3)  # needs nothing of its own
+    assert asked.unusual is None
+    assert asked.abstained is not None
+
+
+def test_numbers_that_are_none_are_refused_before_anything_is_read(model: Model, doubting: Model) -> None:
+    with pytest.raises(OptionError, match="a coverage must lie between 0 and 1, but got 90") as caught:
+        doubting.predict("nowhere", coverage=90)
+    assert caught.value.hint == "Write 0.9 for 90 %."
+    with pytest.raises(OptionError, match="the cost of asking a person must lie between 0 and 1"):
+        model.predict("nowhere", abstain_cost=1.0)
+
+
+def test_what_was_asked_for_is_in_the_table(doubting: Model) -> None:
+    frame = doubting.predict(_arrays(4), coverage=0.9, abstain_cost=0.2).to_frame()
+    asked = ["set", "abstained", "unusual"]
+    assert list(frame.columns) == ["item", "prediction", "probability", *asked, "p:cat", "p:dog", "p:owl"]
+    assert (frame["prediction"].isna() == frame["abstained"]).all()
+    assert set(frame["set"].iloc[0].split("|")) <= set(sample.CLASSES)
+    assert "set" not in doubting.predict(_arrays(1), gate=True).to_frame()
+
+
+def test_names_in_a_set_can_be_told_apart_again() -> None:
+    def split(text: str) -> list[str]:
+        names, escaped = [""], False
+        for letter in text:
+            if escaped or letter not in "|\\":
+                names[-1], escaped = names[-1] + letter, False
+            elif letter == "|":
+                names.append("")
+            else:
+                escaped = True
+        return names
+
+    assert joined(["cat", "dog"]) == "cat|dog"
+    for names in (["a|b", "c"], ["a", "b|c"], ["a\\", "b"], ["a\\|b"], ["", "x"], ["\\|\\", "|"]):
+        assert split(joined(names)) == names
+
+
+def test_one_answer_can_be_taken_out(doubting: Model) -> None:
+    predictions: Predictions = doubting.predict(_arrays(5), coverage=0.5, abstain_cost=0.4)
+    assert predictions[-1] == list(predictions)[4]
+    assert predictions.sets is not None
+    assert predictions[2].set == predictions.sets[2]
