@@ -117,6 +117,33 @@ def test_a_folder_of_photos(cli: Cli, network: Network) -> None:
     assert [each["settings"]["layers"] for each in found["candidates"]] == ["last", "stages", "all"]
 
 
+def test_the_bundle_says_when_not_to_trust_it_as_the_record_does(cli: Cli, network: Network) -> None:
+    photos(Path("photos"))
+    assert cli("fit", "photos", "--out", "out", *FIT).code == 0
+    found = json.loads(Path("out", "run.json").read_text(encoding="utf-8"))["uncertainty"]
+    n_train = json.loads(Path("out", "run.json").read_text(encoding="utf-8"))["data"]["n_train"]
+    assert (found["n"], found["gate"]["n_references"]) == (n_train, n_train)
+    with Path("out", "predictions_test.csv").open(newline="", encoding="utf-8") as file:
+        tested = list(csv.DictReader(file))
+    given = [str(Path("photos", row["item"])) for row in tested]
+    asked = cli("predict", "out", *given, "--coverage", "0.9", "--abstain-cost", "0.1", "--gate", "--out", "new.csv")
+    assert asked.code == 0, asked.err
+    with Path("new.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    held = np.mean([before["target"] in row["set"].split("|") for before, row in zip(tested, rows, strict=True)])
+    assert held == pytest.approx(next(each for each in found["sets"] if each["asked"] == 0.9)["covered"]["value"])
+    cost = next(each for each in found["abstention"]["costs"] if each["ask"] == 0.1)
+    assert np.mean([row["abstained"] == "no" for row in rows]) == pytest.approx(cost["answered"]["value"])
+    assert all((row["prediction"] == "") == (row["abstained"] == "yes") for row in rows)
+    assert np.mean([row["unusual"] == "no" for row in rows]) == pytest.approx(found["gate"]["passed"]["value"])
+    assert "When not to trust an answer" in Path("out", "report.html").read_text(encoding="utf-8")
+    refused = cli("predict", "out", given[0], "--coverage", "90")
+    assert (refused.code, refused.err) == (
+        2,
+        "error: a coverage must lie between 0 and 1, but got 90\nhint: Write 0.9 for 90 %.\n",
+    )
+
+
 @pytest.mark.parametrize("strategy", ["prototype", "knn", "mlp", "head2toe", "views"])
 def test_a_strategy_that_was_named_is_what_the_bundle_predicts_with(cli: Cli, network: Network, strategy: str) -> None:
     photos(Path("photos"))

@@ -90,7 +90,7 @@ Sorts {run.data.modality}s into {len(run.data.classes)} classes: {classes}.
 
 {run.control.sentence} Intervals are 95 % intervals. {run.data.split}
 
-## What it was made from
+{_doubts(run)}## What it was made from
 
 Trained on {run.data.n_train:,} items, tested on {run.data.n_test:,} others
 (data fingerprint `{run.data.fingerprint[:16]}`). Strategy `{run.chosen.strategy}` on
@@ -115,6 +115,19 @@ model.predict(["..."])
 
 Written by headstart {run.version} on {run.created}.
 """
+
+
+def _doubts(run: Run) -> str:
+    """What sets and gate did on the sealed test, as a section; nothing for a run without them."""
+    if run.uncertainty is None:
+        return ""
+    sets = "".join(
+        f"| true class in sets of {100 * each.asked:g} % coverage | {interval(each.covered)} |\n"
+        for each in run.uncertainty.sets
+    )
+    gate = run.uncertainty.gate
+    passed = f"| not flagged as unusual | {interval(gate.passed)} |\n" if gate is not None else ""
+    return f"## When not to trust it\n\n| measure | sealed test |\n|---|---|\n{sets}{passed}\n"
 
 
 def _plain(text: str) -> str:

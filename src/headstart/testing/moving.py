@@ -28,6 +28,7 @@ from safetensors.numpy import load_file
 from headstart._fingerprint import sha256_bytes, sha256_file
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch
+from headstart.adaptation.gate import unit_blocks
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
@@ -167,6 +168,12 @@ def check_what_is_written_gives_the_same_logits(make: MakeAnyMoving) -> None:
         written, told = given.logits(tuned)[alike], tuned.logits[alike]
         differs = np.linalg.norm(written - told) / np.linalg.norm(told)
         assert differs < _ROUNDED, f"what was written must give the same logits, but they differ by {differs:.2g}"
+        last = unit_blocks([_last(open_local(tuned.local.folder), given.items)])
+        assert tuned.directions is not None, "the directions of the items must be there"
+        cosines = np.einsum("iw,iw->i", last, tuned.directions, dtype=np.float64)
+        assert cosines.min() > 1 - _ROUNDED, (
+            f"directions must be those of what was written, but one is {min(cosines):.4f}"
+        )
 
 
 def check_weights_have_moved(make: MakeAnyMoving) -> None:

@@ -9,6 +9,7 @@ from reports import sample
 
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec, Layer, Source
+from headstart.recipes.sentences import interval
 from headstart.recipes.ship import model_card
 
 SPEC = BackboneSpec(
@@ -34,6 +35,17 @@ def test_the_card_says_how_good_on_what_and_from_what() -> None:
     assert "`tiny` (resnet10, in1k): pretrained on ImageNet-1k; licence Apache-2.0; sha256 of the weights `ffff" in card
     assert run.control.sentence in card
     assert "## Limits" in card
+
+
+def test_the_card_says_what_sets_and_gate_did() -> None:
+    run = sample.photos()
+    assert run.uncertainty is not None
+    card = model_card(run, {})
+    assert "\n\n## When not to trust it\n\n| measure | sealed test |\n" in card
+    assert f"| true class in sets of 90 % coverage | {interval(run.uncertainty.sets[1].covered)} |\n" in card
+    assert run.uncertainty.gate is not None
+    assert f"| not flagged as unusual | {interval(run.uncertainty.gate.passed)} |\n\n## What it was made from" in card
+    assert "When not to trust it" not in model_card(replace(run, uncertainty=None), {})
 
 
 def test_what_is_not_known_is_said_to_be_unknown() -> None:
