@@ -29,6 +29,10 @@ def around(n: int, *, seed: int, n_centres: int = 3, far: bool = False) -> np.nd
     return centres[np.arange(n) % n_centres] + generator(seed, "around", int(far)).normal(size=(n, WIDTH))
 
 
+def units(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def fitted(rows: np.ndarray, folds: np.ndarray) -> Gate:
     held_out = held_out_distances(rows, folds)
     return Gate(("a",), rows, HeldOut.of(held_out).bound(PASSES))
@@ -42,13 +46,13 @@ def features(last: np.ndarray) -> dict[str, Features]:
 
 @pytest.mark.parametrize("n_nearest", [1, 5, 40])
 def test_distances_are_the_mean_to_the_nearest(n_nearest: int) -> None:
-    rows, known = (unit_blocks([around(n, seed=n)]).astype(np.float64) for n in (17, 30))
+    rows, known = (units(around(n, seed=n)) for n in (17, 30))
     expected = [np.sort([1 - row @ other for other in known])[:n_nearest].mean() for row in rows]
     np.testing.assert_allclose(distances(rows, known, n_nearest=n_nearest), expected, atol=1e-6)
 
 
 def test_held_out_distances_are_to_items_of_other_folds() -> None:
-    rows = unit_blocks([around(24, seed=1)]).astype(np.float64)
+    rows = units(around(24, seed=1))
     rows[1] = rows[0]  # a copy, in the same fold
     folds = np.arange(24) // 2 % 3
     found = held_out_distances(rows, folds)
@@ -88,8 +92,7 @@ def test_half_precision_and_thinning_change_little() -> None:
     last, targets = around(3000, seed=5), np.arange(3000) % 3
     folds, new = np.arange(3000) // 3 % 5, around(1000, seed=6)
     whole = fitted(unit_blocks([last]), folds)
-    exact = last / np.linalg.norm(last, axis=1, keepdims=True)
-    fine = distances(new / np.linalg.norm(new, axis=1, keepdims=True), exact)
+    fine = distances(units(new), units(last))
     np.testing.assert_allclose(whole.distances(features(new)), fine, atol=2e-3 * whole.threshold)
     some = thin(targets, n_most=1000)
     thinned = fitted(unit_blocks([last[some]]), folds[some])
