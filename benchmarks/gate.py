@@ -78,7 +78,7 @@ WAYS: dict[str, Callable[[np.ndarray], Measure]] = {
     "nearest 1": nearest(1),
     "mean of 5 nearest": nearest(5),
     "5th nearest": nearest(5, kth=True),
-    "mean of 10 nearest": nearest(10),
+    "10th nearest": nearest(10, kth=True),
     "mean of 5 nearest, centred": nearest(5, centred=True),
     "Mahalanobis, Ledoit–Wolf": mahalanobis,
 }

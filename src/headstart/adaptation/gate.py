@@ -4,7 +4,20 @@ What counts is the mean distance to the five nearest training items, one minus t
 layer `last` (after Sun et al. 2022, arXiv:2204.06507, who take the k-th distance). The threshold lets 95 % of held-out
 items pass: their distances are measured to items of other folds, so groups and copies are no neighbours of each other.
 
-@TABLE@
+Measured on the starters, each set of a modality against the others: the share of the others that is flagged, the lowest
+of the pairs, and the share of the set's own test that passes (signs, clothing, cifar10 and pacs_photo with 420 to 1,066
+training items; sst2 and agnews with 2,666).
+
+|                          | images: flagged | least | pass | texts: flagged | least | pass |
+|--------------------------|-----------------|-------|------|----------------|-------|------|
+| nearest                  | 0.997           | 0.961 | 0.96 | 0.87           | 0.82  | 0.96 |
+| mean of 5 nearest        | 0.998           | 0.972 | 0.96 | 0.92           | 0.88  | 0.96 |
+| 5th nearest              | 0.995           | 0.949 | 0.96 | 0.89           | 0.82  | 0.96 |
+| 10th nearest             | 0.984           | 0.887 | 0.96 | 0.88           | 0.80  | 0.96 |
+| mean of 5, centred       | 0.980           | 0.895 | 0.97 | 0.41           | 0.05  | 0.97 |
+| Mahalanobis, Ledoit–Wolf | 0.985           | 0.888 | 0.95 | 0.41           | 0.00  | 0.95 |
+
+benchmarks/gate.py measures the same on as many items as are asked for.
 """
 
 from __future__ import annotations
