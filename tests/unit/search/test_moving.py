@@ -79,7 +79,7 @@ def test_a_fold_that_suits_a_training_does_not_make_it_the_best() -> None:
     """There it beats a candidate that is better on all items, but not the head that it started from."""
     start = np.where(FOLDS == 0, right(N, N), np.arange(N) % 4 > 0)
     better = np.where(FOLDS == 0, np.arange(N) % 20 > 1, right(N, N))
-    trained = moved(start, np.where(np.arange(N) == 0, False, start), n_folds=1)
+    trained = moved(start, start & (np.arange(N) > 0), n_folds=1)
     assert trained.right[trained.tested].sum() > better[trained.tested].sum()
     assert expected_accuracy(trained) == pytest.approx(start.mean() - 1 / 40)
     other = candidate(better, name="b")
