@@ -9,6 +9,7 @@ import sys
 import typing
 from pathlib import Path
 
+from headstart.reports.compared import COMPARISON_SCHEMA, ComparisonRecord
 from headstart.reports.record import RANKING_SCHEMA, SCHEMA, RankingRecord, Run
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -47,9 +48,23 @@ This page is made from the docstrings by `python scripts/reference.py`.
 """
 
 
+_COMPARISON = f"""# The record of a comparison, field by field
+
+`headstart compare --json` prints it, and `hs.compare` returns it as a `ComparisonRecord`.
+The schema is `{COMPARISON_SCHEMA}`: fields may be added to it, but none is removed or changes its meaning without a new
+number. A value that is undefined is `null`. Accuracies run from 0 to 1, times are in seconds.
+
+This page is made from the docstrings by `python scripts/reference.py`.
+"""
+
+
 def pages() -> dict[str, str]:
     """Each page by its file."""
-    return {"run.md": _page(_RUN, Run), "ranking.md": _page(_RANKING, RankingRecord)}
+    return {
+        "run.md": _page(_RUN, Run),
+        "ranking.md": _page(_RANKING, RankingRecord),
+        "comparison.md": _page(_COMPARISON, ComparisonRecord),
+    }
 
 
 def _page(head: str, outermost: type) -> str:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         StoreError,
     )
     from headstart.evaluation.records import Estimate, Evaluation
-    from headstart.recipes.api import evaluate, fit, rank
+    from headstart.recipes.api import compare, evaluate, fit, rank
+    from headstart.reports.compared import ComparisonRecord
     from headstart.reports.record import RankingRecord, Run
     from headstart.serving.model import Model, Prediction, Predictions, load
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackboneError",
     "BundleError",
+    "ComparisonRecord",
     "DataError",
     "Estimate",
     "Evaluation",
@@ -50,6 +52,7 @@ __all__ = [
     "Run",
     "StoreError",
     "__version__",
+    "compare",
     "evaluate",
     "fit",
     "load",
@@ -69,7 +72,8 @@ _MODULES = {
         "StoreError",
     ),
     "headstart.evaluation.records": ("Estimate", "Evaluation"),
-    "headstart.recipes.api": ("evaluate", "fit", "rank"),
+    "headstart.recipes.api": ("compare", "evaluate", "fit", "rank"),
+    "headstart.reports.compared": ("ComparisonRecord",),
     "headstart.reports.record": ("RankingRecord", "Run"),
     "headstart.serving.model": ("Model", "Prediction", "Predictions", "load"),
 }

@@ -93,6 +93,24 @@ def parse_count(text: str | int) -> int:
     return number
 
 
+def parse_folds(given: str | int | tuple[int, int]) -> tuple[int, int]:
+    """Repeats and folds of a cross-validation, from `5`, `"10x5"` or `(10, 5)`.
+
+    Raises:
+        OptionError: If it is not a number of folds, 2 or more, with a number of repeats before it, 1 or more.
+    """
+    text = "x".join(map(str, given)) if isinstance(given, tuple) else str(given)
+    match = re.fullmatch(r"\s*(?:([0-9]{1,4})\s*[x×*]\s*)?([0-9]{1,6})\s*", text.lower())
+    repeats, folds = (int(match[1] or 1), int(match[2])) if match else (0, 0)
+    if repeats < 1 or folds < 2:
+        raise OptionError(
+            "cross-validation is a number of folds, 2 or more, and before it the repeats where there are several, "
+            f"but got {text!r}",
+            hint="Write 5 for five folds, or 10x5 for ten repeats of five folds.",
+        )
+    return repeats, folds
+
+
 def parse_setting(text: str) -> tuple[str, str]:
     """Name and value from `k=5`.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from headstart.cli import backbones, cache
+from headstart.cli.compare import compare
 from headstart.cli.demo import demo
 from headstart.cli.evaluate import evaluate
 from headstart.cli.fit import fit
@@ -20,6 +21,7 @@ app.command()(rank)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(report)
+app.command()(compare)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(cache.app, name="cache")
 app.command()(demo)

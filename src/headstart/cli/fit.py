@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headstart._checks import parse_count, parse_duration, parse_setting
+from headstart._checks import parse_count, parse_duration, parse_folds, parse_setting
 from headstart.cli import options
 
 _MODEL, _RUN, _WATCHING = "Model", "Run", "Watching"
@@ -49,6 +49,14 @@ def fit(  # noqa: PLR0913 - each is an option of the command
         ),
     ] = "quick",
     budget: options.Budget = "2m",
+    cv: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDS|RxFOLDS",
+            rich_help_panel=_RUN,
+            help="Folds of the cross-validation; 10x5 repeats five folds ten times on features, as the budget allows.",
+        ),
+    ] = "5",
     seed: options.Seed = 0,
     out: Annotated[
         str | None,
@@ -76,7 +84,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command
     as_json: options.Json = False,
 ) -> None:
     """Choose, adapt and test a model on labelled images or texts."""
-    budget_s = parse_duration(budget)
+    budget_s, folds = parse_duration(budget), parse_folds(cv)
 
     from headstart.cli.progress import progress_on_stderr
     from headstart.recipes.fit import fit as run_recipe
@@ -101,6 +109,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             settings=tuple(parse_setting(each) for each in setting or ()),
             control=control,
             budget_s=budget_s,
+            cv=folds,
             seed=seed,
             out=out,
             overwrite=overwrite,

@@ -9,11 +9,17 @@ from pathlib import Path
 from headstart.cli.console import Console
 from headstart.evaluation.records import Estimate, Evaluation
 from headstart.reports import Run
+from headstart.reports.compared import ClassDifference, ComparisonRecord
 from headstart.reports.formatting import (
     counted,
+    milliseconds,
     number,
     number_range,
+    p_value,
+    parameters,
     percent_interval,
+    points,
+    points_range,
     prose,
     seconds,
     setting,
@@ -51,6 +57,44 @@ def show_evaluation(evaluation: Evaluation, console: Console) -> None:
             ("ECE", f"{_interval(evaluation.ece)} calibration error, lower is better"),
         ]
     )
+
+
+def show_comparison(record: ComparisonRecord, console: Console) -> None:
+    """Write which of two runs is better, and what they did differently.
+
+    Args:
+        record: What `compare` returned.
+        console: Where to write.
+    """
+    sides = (record.first, record.second)
+    console.heading(prose(record.sentence))
+    out = [each for each in record.classes if each.stands_out]
+    console.rows(
+        [
+            ("paired" if record.paired else "unpaired", record.pairing),
+            ("test", f"{points(record.difference.value)} points, {p_value(record.difference.p_value)}"),
+            ("classes", "; ".join(map(_class_difference, out)) or "in no single class can a difference be told"),
+        ]
+    )
+    console.say("")
+    rows = [
+        ("accuracy", *(percent_interval(side.accuracy) for side in sides)),
+        ("log loss", *(_interval(side.log_loss) for side in sides)),
+        ("parameters", *("–" if side.n_params is None else parameters(side.n_params) for side in sides)),
+        ("per item", *(milliseconds(side.ms_per_item) for side in sides)),
+        ("took", *("–" if side.seconds is None else seconds(side.seconds) for side in sides)),
+        *((each.name, _or_dash(each.first), _or_dash(each.second)) for each in record.settings),
+    ]
+    console.table(("", *(side.name for side in sides)), rows)
+
+
+def _class_difference(each: ClassDifference) -> str:
+    recall = each.recall
+    return f"{each.name} {points(recall.value)} points ({points_range(recall)}, {p_value(recall.p_value)})"
+
+
+def _or_dash(value: str | float | None) -> str:
+    return "–" if value is None else setting(value)
 
 
 def _findings(run: Run) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from headstart._randomness import generator
 from headstart.errors import DataError, OptionError
@@ -68,7 +68,9 @@ def share(value: float, *, variance: float, n: int, n_most: float) -> Estimate:
     return _wilson(value, n=n, n_effective=n_effective)
 
 
-def share_in_groups(value: float, *, variance: float, groups: Sequence[str], n_perfect: float) -> Estimate:
+def share_in_groups(
+    value: float, *, variance: float, groups: Sequence[str], n_perfect: float, reported: float | None = None
+) -> Estimate:
     """A metric from 0 to 1 on items of which those of one group are dependent.
 
     As `share`, with the variance of a cluster bootstrap widened for few groups by the t quantile on one degree of
@@ -79,14 +81,14 @@ def share_in_groups(value: float, *, variance: float, groups: Sequence[str], n_p
         variance: Its variance over resampled groups, 0 or greater.
         groups: For each item what it belongs with.
         n_perfect: The effective number where the groups do not differ, as with a perfect score.
+        reported: What is reported instead, such as the metric less its optimism, for as many independent items.
     """
-    from scipy.special import stdtrit
-
     n, n_groups = len(groups), len(set(groups))
-    if n_groups == 1 or variance < _NO_VARIANCE or not 0 < value < 1:
-        return share(value, variance=0.0, n=n, n_most=n_perfect)
-    few = n_groups / (n_groups - 1) * (float(stdtrit(n_groups - 1, 0.975)) / NormalDist().inv_cdf(0.975)) ** 2
-    return share(value, variance=variance * few, n=n, n_most=float(n))
+    n_effective = n_perfect
+    if n_groups > 1 and variance >= _NO_VARIANCE and 0 < value < 1:
+        few = n_groups / (n_groups - 1) * (_t(n_groups) / NormalDist().inv_cdf(0.975)) ** 2
+        n_effective = min(float(n), value * (1 - value) / (variance * few))
+    return _wilson(value if reported is None else reported, n=n, n_effective=n_effective)
 
 
 def kish_n(groups: Sequence[str] | Sequence[int]) -> float:
@@ -218,11 +220,69 @@ def nadeau_bengio(scores: Float[np.ndarray, " folds"], *, n_train: int, n_test: 
             f"but got {len(scores)} scores, {n_train} training and {n_test} test items",
             hint="Use at least two folds.",
         )
+    mean, half = float(np.mean(scores)), _t(len(scores)) * math.sqrt(_of_overlapping(scores, n_test / n_train))
+    return Estimate(value=mean, low=mean - half, high=mean + half, n=n_train + n_test)
+
+
+def share_in_repeats(
+    right: Bool[np.ndarray, "repeats items"],
+    folds: Int[np.ndarray, "repeats items"],
+    *,
+    n_perfect: float,
+    value: float | None = None,
+) -> Estimate:
+    """The share of right predictions in a repeated cross-validation, with the interval of Nadeau and Bengio.
+
+    The variance of `nadeau_bengio` over the folds of all repeats, with its t quantile, goes into Wilson's interval,
+    which stays within 0 and 1 (see `share`). It never counts as more than n items: repeats bring no new ones.
+
+    Args:
+        right: For each repeat whether the out-of-fold prediction of each item is right; two repeats or more.
+        folds: For each repeat the fold of each item, from 0; none is empty.
+        n_perfect: The effective number of items where no fold differs from another, as with a perfect score.
+        value: What is reported instead of the mean over the repeats, such as the mean less its optimism.
+    """
+    n = right.shape[1]
+    scores = np.concatenate(
+        [np.bincount(fold, weights=each) / np.bincount(fold) for each, fold in zip(right, folds, strict=True)]
+    )
+    n_test = n * len(right) / len(scores)
+    wider = (_t(len(scores)) / NormalDist().inv_cdf(0.975)) ** 2
+    variance = wider * _of_overlapping(scores, n_test / (n - n_test))
+    mean = float(right.mean())
+    spread = mean * (1 - mean)
+    n_effective = min(float(n), spread / variance) if variance > _NO_VARIANCE and spread > 0 else n_perfect
+    return _wilson(mean if value is None else value, n=n, n_effective=n_effective)
+
+
+def mutual(share: float) -> float:
+    """How many times the binomial variance the share of right predictions of one cross-validation has at most.
+
+    Of two items in different folds each trains the model that judges the other. What makes the label of one agree with
+    the score of the other is the same number both times, so the two are right together, or wrong together. For the
+    score of a linear model with normal noise, to which each training item adds a small independent part, these
+    covariances add up to φ(Φ⁻¹(p))² beside the p(1 − p) of the item itself, whatever the number of folds: at a share of
+    one half the variance is 1 + 2/π times the binomial. Part of the score that is signal makes it less.
+
+    Args:
+        share: The share p, 0 to 1.
+    """
+    if not 0 < share < 1:
+        return 1.0
+    normal = NormalDist()
+    return 1.0 + normal.pdf(normal.inv_cdf(share)) ** 2 / (share * (1 - share))
+
+
+def _of_overlapping(scores: Float[np.ndarray, " folds"], ratio: float) -> float:
+    """The variance of the mean of scores whose training items overlap; the ratio is n_test / n_train."""
+    return (1 / len(scores) + ratio) * float(np.var(scores, ddof=1))
+
+
+def _t(n_scores: int) -> float:
+    """The 97.5 % quantile of t on one degree of freedom less than there are scores."""
     from scipy.special import stdtrit
 
-    mean, variance = float(np.mean(scores)), float(np.var(scores, ddof=1))
-    half = float(stdtrit(len(scores) - 1, 0.975)) * math.sqrt((1 / len(scores) + n_test / n_train) * variance)
-    return Estimate(value=mean, low=mean - half, high=mean + half, n=n_train + n_test)
+    return float(stdtrit(n_scores - 1, 0.975))
 
 
 def _wilson(value: float, *, n: int, n_effective: float, level: float = 0.95) -> Estimate:

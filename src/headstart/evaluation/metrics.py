@@ -18,7 +18,16 @@ from headstart.evaluation._auc import macro_auc
 from headstart.evaluation._class_means import _counter, _means, class_means
 from headstart.evaluation._inputs import check_probabilities
 from headstart.evaluation._reliability import calibration_error, reliability
-from headstart.evaluation.intervals import bootstrap, bootstrap_mean, harmonic_n, kish_n, share_in_groups, wilson
+from headstart.evaluation.intervals import (
+    bootstrap,
+    bootstrap_mean,
+    harmonic_n,
+    kish_n,
+    mutual,
+    share,
+    share_in_groups,
+    wilson,
+)
 from headstart.evaluation.records import ClassReport, Estimate, Evaluation
 
 SMALLEST_PROBABILITY = 1e-15
@@ -62,18 +71,30 @@ def accuracy(
     return share_right(correct(targets, probabilities), groups=groups)
 
 
-def share_right(right: Bool[np.ndarray, " items"], *, groups: Sequence[str] | None = None) -> Estimate:
+def share_right(
+    right: Bool[np.ndarray, " items"],
+    *,
+    groups: Sequence[str] | None = None,
+    value: float | None = None,
+    cross_validated: bool = False,
+) -> Estimate:
     """The share of right ones, 0 to 1, with its Wilson interval.
 
     Args:
         right: For each item whether its prediction is right; at least one item.
         groups: For each item what it belongs with; items of one group need not be independent.
+        value: What is reported instead of the share, such as the share less its optimism, with an interval for as many
+            independent items.
+        cross_validated: Whether each item was predicted by a model that others among them trained; they are then worth
+            fewer independent ones (see `mutual`).
     """
-    value, n = float(right.mean()), len(right)
+    mean, n = float(right.mean()), len(right)
+    wider = mutual(mean) if cross_validated else 1.0
     if groups is None:
-        return wilson(int(right.sum()), n)
+        return share(mean if value is None else value, variance=0.0, n=n, n_most=n / wider)
     draws = bootstrap(lambda weights: ((weights @ right) / weights.sum(axis=1))[:, None], n, groups=groups)
-    return share_in_groups(value, variance=float(draws.var()), groups=groups, n_perfect=kish_n(groups))
+    variance, n_perfect = wider * float(draws.var()), kish_n(groups) / wider
+    return share_in_groups(mean, variance=variance, groups=groups, n_perfect=n_perfect, reported=value)
 
 
 def log_loss(

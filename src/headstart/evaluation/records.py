@@ -27,14 +27,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better one model is than another on the same items.
+    """How much better one model is than another.
 
     Attributes:
         value: Difference in accuracy, from −1 to 1; positive means that the first model is better.
-        low: Lower end of its 95 % interval (paired).
-        high: Upper end of its 95 % interval (paired).
-        p_value: Exact two-sided McNemar test that both are equally often right, from 0 to 1.
-        n: How many items both were measured on.
+        low: Lower end of its 95 % interval (paired where the items are the same).
+        high: Upper end of the same interval.
+        p_value: Exact two-sided test that both are equally often right, from 0 to 1: McNemar's, or Fisher's where they
+            were measured on different items.
+        n: How many items both were measured on; the smaller number where these differ.
     """
 
     value: float

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from headstart._checks import parse_count, parse_duration
+from headstart._checks import parse_count, parse_duration, parse_folds
 from headstart._progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from headstart.evaluation.records import Evaluation
     from headstart.recipes.options import FitOptions
+    from headstart.reports.compared import ComparisonRecord
     from headstart.reports.record import RankingRecord, Run
 
     Data = str | Path | pd.DataFrame | Sequence[Any] | np.ndarray
@@ -41,6 +42,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     settings: Mapping[str, str | float | None] | None = None,
     control: str = "quick",
     budget: str | float = "2m",
+    cv: str | int | tuple[int, int] = 5,
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -73,6 +75,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         control: What the result is compared with besides the most frequent class: `quick`, a linear model on what needs
             no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
+        cv: Folds of the cross-validation, or repeats and folds such as `"10x5"`; repeats are for heads on features.
         seed: 0 or greater; the same seed on the same machine gives the same run.
         out: The run folder; None makes a new one below `runs/`.
         overwrite: Whether a run in `out` may be replaced.
@@ -112,6 +115,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         settings=tuple((settings or {}).items()),
         control=control,
         budget_s=parse_duration(budget),
+        cv=parse_folds(cv),
         seed=seed,
         out=None if out is None else str(out),
         overwrite=overwrite,
@@ -241,6 +245,26 @@ def evaluate(
         precision=precision,
         progress=progress or SILENT,
     )
+
+
+def compare(run_a: str | Path, run_b: str | Path) -> ComparisonRecord:
+    """Which of two runs is better on its sealed test, by how much, and what they did differently.
+
+    Args:
+        run_a: The folder of a run, or its `run.json`.
+        run_b: That of another run on the same classes.
+
+    Returns:
+        The difference is the first run minus the second, item by item where both were tested on the same items.
+
+    Raises:
+        OptionError: If both are the same run.
+        BundleError: If one is no run, is damaged, or is from another version of the format.
+        DataError: If the runs do not have the same classes.
+    """
+    from headstart.recipes.compare import compare as run_recipe
+
+    return run_recipe(run_a, run_b)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from headstart.recipes.race import rank_passes
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
 from headstart.recipes.uncertainty import Uncertainty, judge_uncertainty, learn_uncertainty
+from headstart.recipes.validation import selection_of
 from headstart.recipes.workspace import Workspace
 from headstart.reports import Run, write_predictions, write_report, write_run
 from headstart.search.choice import AnyCandidate, Choice, choose, names
@@ -92,7 +93,9 @@ class Ending:
         climb, sides, options = self._climb, self.sides, self.options
         clock, train = climb.clock, sides.train
         with clock.step("search"):
-            choice = choose(self._considered(), groups=train.groups)
+            considered, validation = self._considered(), self.ladder.validation
+            choice = choose(considered, groups=train.groups)
+            selection = selection_of(considered, choice, train, validation, seed=options.seed)
             if aloud:
                 climb.progress.say(f"Chosen: {names([choice.winner], climb.candidates)[0]}. {choice.why}")
         with clock.step("rank"):
@@ -146,6 +149,8 @@ class Ending:
             rungs=tuple(self.ladder.rungs),
             unfinished=unfinished,
             uncertainty=uncertainty,
+            validation=validation.record,
+            selection=selection,
         )
         usable = [*self.backbones, *([fitted.local] if fitted.local else [])]
         return _write(made, fitted.predictor, doubts, {each.spec.name: each for each in usable}, self.workspace)

@@ -84,7 +84,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             for finding in findings:
                 progress.say(finding.advice)
         rows, test_rows = (dataset.items.rows_of(side.items) for side in (sides.train, sides.test))
-        folds = make_folds(sides.train, n_folds=5, seed=options.seed)
+        folds = make_folds(sides.train, n_folds=options.cv[1], seed=options.seed)
         climb.divide(rows, test_rows)
         with clock.step("rank"):
             raced = None
@@ -152,4 +152,4 @@ def _trainings(
 ) -> contextlib.AbstractContextManager[Trainings]:
     """Where this run's trainings are kept; the same run finds them again."""
     asked = options.strategies, sorted(options.settings), options.seed, options.backbones, options.test_share
-    return training_folder(home, [dataset.fingerprint, asked, compute.device, compute.precision])
+    return training_folder(home, [dataset.fingerprint, asked, options.cv[1], compute.device, compute.precision])

@@ -17,6 +17,7 @@ from headstart.data.dataset import Dataset
 from headstart.recipes.climb import Climb
 from headstart.recipes.move import LAST, Move
 from headstart.recipes.options import FitOptions
+from headstart.recipes.validation import Validation, repeat, without_repeats
 from headstart.reports.record import RungRecord
 from headstart.search import gains
 from headstart.search.candidates import Candidate, Proposal, joint_proposals, proposals
@@ -66,6 +67,7 @@ class Ladder:
         backbones: The first one, and those that may follow.
         options: What the user asked for.
         rungs: What was done so far.
+        validation: On which folds candidates on features were judged.
     """
 
     climb: Climb
@@ -75,11 +77,13 @@ class Ladder:
     backbones: Sequence[Local]
     options: FitOptions
     rungs: list[RungRecord] = field(default_factory=list)
+    validation: Validation = field(init=False)
     _tried: set[str] = field(default_factory=set)
     _reached: list[Local] = field(default_factory=list)
 
     def begin(self) -> None:
         """Heads on the first backbone: after this there is a model."""
+        self.validation = without_repeats(self.train, self.folds, self.options)
         self._reach(self.backbones[0])
 
     @property
@@ -104,6 +108,7 @@ class Ladder:
             self.climb.skip(each.name, each.least_s)
         with self.climb.clock.step("search"):
             self._try(joint_proposals([local.spec for local in self._reached]))
+            self.validation = repeat(self.climb, self.train, self.validation, self.options)
             self.move.go_on()
 
     @property

@@ -44,6 +44,7 @@ class FitOptions:
         control: What the result is compared with besides the most frequent class: `quick`, a linear model on what needs
             no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget_s: Time for the whole command, in seconds.
+        cv: Repeats and folds of the cross-validation on features.
         seed: 0 or greater.
         out: The run folder, or the page of `rank`; None makes a new one below `runs/`.
         overwrite: Whether what is in `out` may be replaced.
@@ -72,6 +73,7 @@ class FitOptions:
     settings: tuple[tuple[str, Value | None], ...] = ()
     control: str = "quick"
     budget_s: float = 120.0
+    cv: tuple[int, int] = (1, 5)
     seed: int = 0
     out: str | None = None
     overwrite: bool = False

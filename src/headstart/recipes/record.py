@@ -30,8 +30,10 @@ from headstart.reports.record import (
     RankingRow,
     Run,
     RungRecord,
+    SelectionRecord,
     TrainingRecord,
     UncertaintyRecord,
+    ValidationRecord,
 )
 from headstart.search.choice import AnyCandidate, Choice, names
 from headstart.selection.ranking import Ranking
@@ -62,6 +64,8 @@ class Made:
     rungs: tuple[RungRecord, ...] = ()
     unfinished: str = ""
     uncertainty: UncertaintyRecord | None = None
+    validation: ValidationRecord | None = None
+    selection: SelectionRecord | None = None
 
 
 def make_record(made: Made) -> Run:
@@ -73,6 +77,7 @@ def make_record(made: Made) -> Run:
     winner, judgement = made.choice.winner, made.judgement
     control = judgement.control
     test = judgement.evaluation.accuracy
+    expected = winner.accuracy if made.selection is None else made.selection.corrected
     return Run(
         name=made.name,
         version=version("headstart"),
@@ -92,7 +97,7 @@ def make_record(made: Made) -> Run:
             ties=names(made.choice.ties, made.climb.candidates),
         ),
         control=control,
-        fit_check=FitCheck(made.training, winner.accuracy, test, fit_sentence(made.training, winner.accuracy, test)),
+        fit_check=FitCheck(made.training, winner.accuracy, test, fit_sentence(made.training, expected, test)),
         evaluation=judgement.evaluation,
         learning_curve=made.curve,
         mistakes=judgement.mistakes,
@@ -105,6 +110,8 @@ def make_record(made: Made) -> Run:
         rungs=made.rungs,
         unfinished=made.unfinished,
         uncertainty=made.uncertainty,
+        validation=made.validation,
+        selection=made.selection,
     )
 
 
@@ -149,7 +156,14 @@ def _data(made: Made) -> DataRecord:
         test_openings=made.openings,
         notes=dataset.notes,
         left_out=dataset.left_out,
+        test_fingerprint=made.split.test.fingerprint,
+        test_groups=_numbered(made.split.test.groups),
     )
+
+
+def _numbered(groups: tuple[str, ...] | None) -> tuple[int, ...]:
+    """Groups by numbers: their names may be those of people."""
+    return () if groups is None else tuple(np.unique(np.asarray(groups), return_inverse=True)[1].tolist())
 
 
 def _backbones(candidate: AnyCandidate) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
+from headstart.evaluation.comparison import compare_apart
 from headstart.evaluation.records import Difference, Estimate, Evaluation, Verdict
 
+_NO_OPTIMISM = 0.0005  # less is 0.0 on the page
 _TOO_WIDE = 0.1  # an interval wider than 10 points leaves the question open
 
 
@@ -41,20 +41,30 @@ def fit_sentence(training: Estimate, out_of_fold: Estimate, test: Estimate) -> s
         if gap >= 3
         else "It is about as good on items it did not see as on those it was fitted on."
     )
-    low, high = _newcombe(test, out_of_fold)
-    if high < 0:
+    apart = compare_apart(test, out_of_fold)
+    if apart.high < 0:
         return f"{memory} The test is clearly harder than the training data: the two may come from different sources."
-    if low > 0:
+    if apart.low > 0:
         return f"{memory} The test is clearly easier than the training data: look for copies between the two."
     return f"{memory} Out-of-fold and test differ by no more than chance explains."
 
 
-def _newcombe(first: Estimate, second: Estimate) -> tuple[float, float]:
-    """95 % interval of the difference of two independent shares (Newcombe 1998, method 10)."""
-    difference = first.value - second.value
-    below = math.hypot(first.value - first.low, second.high - second.value)
-    above = math.hypot(first.high - first.value, second.value - second.low)
-    return difference - below, difference + above
+def selection_sentence(n_candidates: int, optimism: float, corrected: Estimate) -> str:
+    """What the out-of-fold number of the chosen candidate owes to having been chosen.
+
+    Args:
+        n_candidates: Among how many.
+        optimism: What the choice adds, 0 to 1.
+        corrected: The number without it.
+    """
+    if n_candidates == 1:
+        return "There was nothing to choose from, so its out-of-fold number owes nothing to a choice."
+    if optimism < _NO_OPTIMISM:
+        return f"That it was chosen among {n_candidates} adds less than 0.05 points to its out-of-fold number."
+    return (
+        f"What is chosen among {n_candidates} candidates was lucky too: out-of-fold it looks about "
+        f"{100 * optimism:.1f} points better than it is. Without that luck it is {interval(corrected)}."
+    )
 
 
 def headline(evaluation: Evaluation, n_classes: int, verdict: Verdict, control: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -11,7 +10,7 @@ import jinja2
 
 from headstart.reports import figures, formatting
 from headstart.reports.confusion import MATRIX_CLASSES, most_confused, shaded_matrix, worst_first
-from headstart.reports.record import CandidateRecord, ChosenRecord, RankingRecord, Run
+from headstart.reports.record import RankingRecord, Run, chosen_among
 from headstart.reports.trainings import side_by_side
 
 _SHOWN_CLASSES = 40
@@ -34,12 +33,15 @@ def render(run: Run) -> str:
         run: What was done.
     """
     check, control, evaluation = run.fit_check, run.control, run.evaluation
-    compared = (check.training, check.out_of_fold, check.test, *(each.accuracy for each in control.models))
-    chosen = _position(run.candidates, run.chosen)
+    corrected = run.selection.corrected if run.selection is not None and run.selection.optimism > 0 else None
+    own = (check.training, check.out_of_fold, *([corrected] if corrected else []), check.test)
+    compared = (*own, *(each.accuracy for each in control.models))
+    chosen = chosen_among(run.candidates, run.chosen)
     classes = worst_first(evaluation)
     whole = len(classes) <= MATRIX_CLASSES
     return _template("report.html.jinja").render(
         run=run,
+        corrected=corrected,
         compared_axis=figures.shared_axis(compared),
         worst=classes[:_SHOWN_CLASSES],
         others=classes[_SHOWN_CLASSES:],
@@ -63,16 +65,6 @@ def render_ranking(record: RankingRecord) -> str:
             scores = undefined.setdefault(reason, [])
             scores += [score] if score not in scores else []
     return _template("ranking.html.jinja").render(record=record, undefined=undefined)
-
-
-def _position(candidates: Sequence[CandidateRecord], chosen: ChosenRecord) -> int | None:
-    """Which candidate was chosen: of those with its backbone and strategy the one that shares most settings."""
-    alike = [
-        (len(candidate.settings.items() & chosen.settings.items()), -index)
-        for index, candidate in enumerate(candidates)
-        if (candidate.backbone, candidate.strategy) == (chosen.backbone, chosen.strategy)
-    ]
-    return -max(alike)[1] if alike else None
 
 
 @cache

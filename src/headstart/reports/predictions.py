@@ -4,14 +4,63 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
 
-from headstart.errors import DataError
+from headstart.errors import BundleError, DataError
 from headstart.reports._whole_file import whole_file
+
+
+@dataclass(frozen=True, slots=True)
+class TestTable:
+    """The predictions for the items of a sealed test, as `fit` wrote them.
+
+    Attributes:
+        items: The name of each item.
+        predictions: For each the class that the model gave.
+        targets: For each the class in the data.
+    """
+
+    items: tuple[str, ...]
+    predictions: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+def read_test_table(path: Path) -> TestTable:
+    """Read what `write_predictions` wrote with targets.
+
+    Args:
+        path: The file.
+
+    Raises:
+        BundleError: If it is missing, or no such table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [(row["item"], row["prediction"], row["target"]) for row in csv.DictReader(stream, strict=True)]
+    except OSError as error:
+        raise BundleError(
+            f"a run keeps the predictions for its test in {path.name}, but {str(path)!r} cannot be read "
+            f"({error.strerror})",
+            hint="Restore the file, or run `headstart fit` again.",
+        ) from error
+    except (KeyError, ValueError, csv.Error) as error:
+        raise _no_table(path) from error
+    if not rows or any(None in row for row in rows):
+        raise _no_table(path)
+    items, predictions, targets = zip(*rows, strict=True)
+    return TestTable(items, predictions, targets)
+
+
+def _no_table(path: Path) -> BundleError:
+    return BundleError(
+        f"{path.name} must be a table with the columns item, prediction and target, but {str(path)!r} is not",
+        hint="The file is damaged or was edited; restore it, or run `headstart fit` again.",
+    )
 
 
 def write_predictions(

@@ -42,6 +42,8 @@ class DataRecord:
             those of the same test items.
         notes: What was found out without being told.
         left_out: Items that could not be used.
+        test_fingerprint: Identity of the contents and targets of the sealed test; empty in records of older versions.
+        test_groups: For each row of `predictions_test.csv` the number of its group; empty where there are no groups.
     """
 
     source: str
@@ -57,6 +59,8 @@ class DataRecord:
     test_openings: int
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    test_fingerprint: str = ""
+    test_groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,24 @@ class ChosenRecord:
     ties: tuple[str, ...] = ()
 
 
+def chosen_among(candidates: Sequence[CandidateRecord], chosen: ChosenRecord) -> int | None:
+    """Which candidate was chosen: of those with its backbone and strategy the one that shares most settings.
+
+    Args:
+        candidates: What was tried.
+        chosen: What became the model.
+
+    Returns:
+        Its position; None where there is none like it.
+    """
+    alike = [
+        (len(candidate.settings.items() & chosen.settings.items()), -index)
+        for index, candidate in enumerate(candidates)
+        if (candidate.backbone, candidate.strategy) == (chosen.backbone, chosen.strategy)
+    ]
+    return -max(alike)[1] if alike else None
+
+
 @dataclass(frozen=True, slots=True)
 class ControlModel:
     """A model without the pretrained knowledge, on the same test items.
@@ -288,6 +310,43 @@ class FitCheck:
     training: Estimate
     out_of_fold: Estimate
     test: Estimate
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRecord:
+    """How candidates on features were cross-validated.
+
+    Attributes:
+        n_folds: Folds of each repeat.
+        n_repeats: How often; every candidate on features has as many.
+        n_wanted: How many repeats were asked for.
+        notes: What was done otherwise than asked for or usual, and why, one sentence each.
+    """
+
+    n_folds: int
+    n_repeats: int
+    n_wanted: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRecord:
+    """How much of the chosen candidate's out-of-fold accuracy is the luck of the best of several.
+
+    Attributes:
+        n_candidates: Among how many it was chosen.
+        apparent: Its out-of-fold accuracy, as in `candidates`.
+        corrected: The same less the optimism; what to expect of new items, before the sealed test is opened.
+        optimism: What the choice adds, 0 to 1: the choice is made again without a fifth of the items, and what it takes
+            is scored on that fifth.
+        sentence: What this says, in words.
+    """
+
+    n_candidates: int
+    apparent: Estimate
+    corrected: Estimate
+    optimism: float
     sentence: str
 
 
@@ -436,6 +495,8 @@ class Run:
         rungs: The steps after the first model, in order.
         unfinished: Why the run is not all that the budget allows, in a sentence; empty where it is.
         uncertainty: When an answer is not to be trusted; None in records of older versions.
+        validation: How candidates were cross-validated; None in records of older versions.
+        selection: What the out-of-fold accuracy owes to the choice; None in records of older versions.
     """
 
     name: str
@@ -464,3 +525,5 @@ class Run:
     rungs: tuple[RungRecord, ...] = ()
     unfinished: str = ""
     uncertainty: UncertaintyRecord | None = None
+    validation: ValidationRecord | None = None
+    selection: SelectionRecord | None = None

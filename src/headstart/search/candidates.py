@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -13,7 +13,8 @@ from headstart.adaptation.predictor import Part
 from headstart.adaptation.strategies.contract import MakeStrategy, OutOfFold, Strategy
 from headstart.backbones.spec import BackboneSpec
 from headstart.evaluation.calibration import softmax
-from headstart.evaluation.metrics import accuracy, correct, log_loss
+from headstart.evaluation.intervals import kish_n, share_in_repeats
+from headstart.evaluation.metrics import correct, log_loss, share_right
 from headstart.evaluation.records import Estimate
 from headstart.features.extract import Features
 
@@ -87,6 +88,7 @@ class Candidate:
         accuracy: Share of right ones.
         log_loss: Of the calibrated out-of-fold probabilities, in nats.
         seconds: Time to cross-validate, in seconds.
+        again: The same as `right` for each further repeat on other folds; accuracy and log loss are means over all.
     """
 
     proposal: Proposal
@@ -96,11 +98,17 @@ class Candidate:
     accuracy: Estimate
     log_loss: Estimate
     seconds: float
+    again: tuple[Bool[np.ndarray, " items"], ...] = ()
 
     @property
     def tested(self) -> Bool[np.ndarray, " items"]:
         """All training items: each was predicted by a model that did not see it."""
         return np.ones(len(self.right), dtype=np.bool_)
+
+    @property
+    def rounds(self) -> Bool[np.ndarray, "repeats items"]:
+        """For each repeat whether the out-of-fold predictions are right, `right` first."""
+        return np.stack([self.right, *self.again])
 
     @property
     def name(self) -> str:
@@ -135,12 +143,63 @@ def try_out(
     strategy = make(proposal.parts)
     result = strategy.cross_validate(features, targets, folds, n_classes=n_classes, seed=seed)
     probabilities = softmax(result.logits, result.temperature)
+    right = correct(targets, probabilities)
     return Candidate(
         proposal=proposal,
         strategy=strategy,
         out_of_fold=result,
-        right=correct(targets, probabilities),
-        accuracy=accuracy(targets, probabilities, groups=groups),
+        right=right,
+        accuracy=share_right(right, groups=groups, cross_validated=True),
         log_loss=log_loss(targets, probabilities, seed=seed, groups=groups),
         seconds=time.monotonic() - start,
     )
+
+
+def with_repeats(
+    first: Candidate,
+    further: Sequence[Candidate],
+    folds: Int[np.ndarray, "repeats items"],
+    *,
+    groups: Sequence[str] | None = None,
+) -> Candidate:
+    """A candidate with what further cross-validations of it say.
+
+    Settings are chosen in each of them anew; the model keeps those of the first.
+
+    Args:
+        first: The candidate, with one cross-validation.
+        further: The same on other folds, one or more.
+        folds: The folds of all of them, those of the first one first.
+        groups: For each item what it belongs with.
+    """
+    every = [first, *further]
+    right = np.stack([each.right for each in every])
+    # Each interval of the log loss is that of its own repeat; they all measure the same items.
+    losses = [(each.log_loss.value, each.log_loss.low, each.log_loss.high) for each in every]
+    value, low, high = np.mean(losses, axis=0).tolist()
+    return replace(
+        first,
+        accuracy=repeated_accuracy(right, folds, groups=groups),
+        log_loss=Estimate(value, low, high, first.log_loss.n),
+        seconds=sum(each.seconds for each in every),
+        again=tuple(right[1:]),
+    )
+
+
+def repeated_accuracy(
+    right: Bool[np.ndarray, "repeats items"],
+    folds: Int[np.ndarray, "repeats items"],
+    *,
+    groups: Sequence[str] | None = None,
+    value: float | None = None,
+) -> Estimate:
+    """The share of right predictions in repeated cross-validation (see `share_in_repeats`).
+
+    Args:
+        right: For each repeat whether the out-of-fold prediction of each item is right.
+        folds: For each repeat the fold of each item.
+        groups: For each item what it belongs with.
+        value: What is reported instead of the mean.
+    """
+    n = right.shape[1]
+    return share_in_repeats(right, folds, n_perfect=float(n) if groups is None else kish_n(groups), value=value)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from headstart.evaluation.comparison import compare_correct, is_tie
 from headstart.evaluation.records import Difference
@@ -48,10 +49,12 @@ def choose(candidates: Sequence[AnyCandidate], *, groups: Sequence[str] | None =
         candidates: At least one, cross-validated on the same items and folds.
         groups: For each item what it belongs with; items of one group need not be independent.
     """
-    best = max(candidates, key=_merit)
-    tied = [each for each in candidates if each is best or is_tie(_ahead(best, each, groups))]
-    cheapest = min(each.proposal.cost for each in tied)
-    winner = max((each for each in tied if each.proposal.cost == cheapest), key=_merit)
+    best, tied, winner = decide(
+        candidates,
+        merit=_merit,
+        ties=lambda best, each: is_tie(_ahead(best, each, groups)),
+        cost=lambda each: each.proposal.cost,
+    )
     others = tuple(each for each in tied if each is not winner)
     why = _why(winner, best, others, candidates, groups)
     return Choice(winner, others, f"{why} {_gain(winner, candidates)}" if isinstance(winner, Moved) else why)
@@ -71,13 +74,43 @@ def expected_accuracy(candidate: AnyCandidate) -> float:
     return candidate.accuracy.value
 
 
+_Tried = TypeVar("_Tried")
+Merit = tuple[float, bool, float, int]
+"""What makes a candidate better than another: accuracy, whether all items say so, less log loss, less width."""
+
+
+def decide(
+    tried: Sequence[_Tried],
+    *,
+    merit: Callable[[_Tried], Merit],
+    ties: Callable[[_Tried, _Tried], bool],
+    cost: Callable[[_Tried], tuple[float, int]],
+) -> tuple[_Tried, list[_Tried], _Tried]:
+    """The rule of the choice, whatever is chosen from.
+
+    Args:
+        tried: At least one.
+        merit: How good one is; the first of equals wins.
+        ties: Whether the second ties with the first, which is the best of all.
+        cost: What one costs.
+
+    Returns:
+        The best one, those that tie with it (itself included), and of these the best of the cheapest.
+    """
+    best = max(tried, key=merit)
+    tied = [each for each in tried if each is best or ties(best, each)]
+    cheapest = min(map(cost, tied))
+    return best, tied, max((each for each in tied if cost(each) == cheapest), key=merit)
+
+
 def _ahead(first: AnyCandidate, second: AnyCandidate, groups: Sequence[str] | None = None) -> Difference:
     """How much more accurate the first is, on the items that both were tested on."""
     both = first.tested & second.tested
-    return compare_correct(first.right[both], second.right[both], groups=some(groups, both))
+    n = min(len(first.rounds), len(second.rounds))
+    return compare_correct(first.rounds[:n, both], second.rounds[:n, both], groups=some(groups, both))
 
 
-def _merit(candidate: AnyCandidate) -> tuple[float, bool, float, int]:
+def _merit(candidate: AnyCandidate) -> Merit:
     """The more accurate one; of equals the one with the lower log loss, then the narrower, then the first."""
     # The log losses of two that were tested on other items do not compare: all items count more than some.
     is_whole = bool(candidate.tested.all())
@@ -102,7 +135,8 @@ def _gain(winner: Moved, among: Sequence[AnyCandidate]) -> str:
     gain = winner.difference
     points = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
     against = f"against the linear head that the training started from, on {gain.n:,} items that it did not see"
-    is_alone = not any(each is winner.start for each in among)
+    start = winner.start
+    is_alone = not any((each.proposal, each.strategy) == (start.proposal, start.strategy) for each in among)
     advice = " With --strategy linear as well, the better is taken." if is_alone and gain.value <= 0 else ""
     return f"Moving the weights brought {points} {against}.{advice}"
 

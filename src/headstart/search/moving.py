@@ -59,6 +59,11 @@ class Moved:
         return self.start.proposal
 
     @property
+    def rounds(self) -> Bool[np.ndarray, "repeats items"]:
+        """The same as `right`, as the only repeat there is."""
+        return self.right[None]
+
+    @property
     def name(self) -> str:
         """How people call it."""
         return f"{self.proposal.name} · {self.strategy.name}"

@@ -72,6 +72,19 @@ def test_what_lives_in_memory_is_named(asked: dict[str, Any]) -> None:
     assert asked["options"].test == "t.csv"
 
 
+@pytest.mark.parametrize("given", [3, "3", (1, 3), "1x3", " 1 X 3 "])
+def test_folds_are_a_number_or_repeats_of_it(asked: dict[str, Any], given: Any) -> None:
+    headstart.fit("photos", cv=given)
+    assert asked["options"].cv == (1, 3)
+    assert asked["options"].command == "headstart.fit('photos', cv=(1, 3))"
+
+
+@pytest.mark.parametrize("given", [1, "0x5", "5x1", "many", "10x", (2, 3, 4), -5, "2.5"])
+def test_folds_that_are_no_cross_validation_are_a_mistake(asked: dict[str, Any], given: Any) -> None:
+    with pytest.raises(headstart.OptionError, match="cross-validation is a number of folds, 2 or more"):
+        headstart.fit("photos", cv=given)
+
+
 def test_a_budget_that_is_no_time_is_a_mistake(asked: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="a duration must be a positive number with a unit s, m or h, but got 'soon'"):
         headstart.fit("photos", budget="soon")

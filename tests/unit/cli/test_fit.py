@@ -56,6 +56,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
         "--strategy": "linear",
         "--set": "l2=0.1",
         "--budget": "1.5m",
+        "--cv": "10x4",
         "--control": "network",
         "--seed": "3",
         "--out": "runs/x",
@@ -69,6 +70,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
     assert recipe.data == "photos.csv"
     assert (asked.target, asked.column, asked.groups, asked.test) == ("kind", "path", "patient", "0.3")
     assert (asked.task, asked.modality, asked.seed, asked.budget_s) == ("classification", "image", 3, 90.0)
+    assert asked.cv == (10, 4)
     assert (asked.backbones, asked.strategies) == (("efficientnet_lite0", "timm/resnet18"), ("linear",))
     assert asked.settings == (("l2", "0.1"),)
     assert asked.control == "network"

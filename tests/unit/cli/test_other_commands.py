@@ -12,9 +12,11 @@ from reports import sample
 
 from cli.conftest import Cli, Fake
 from headstart._records import to_json
+from headstart.evaluation.records import Difference
 from headstart.features.namespace import Namespace
 from headstart.features.store import Store
 from headstart.reports import write_run
+from headstart.reports.compared import ClassDifference, ComparisonRecord, Setting, Side
 
 
 def test_evaluate_prints_numbers_with_their_intervals(cli: Cli, fake: Fake) -> None:
@@ -48,6 +50,62 @@ def test_report_writes_the_page_again_beside_the_record(cli: Cli, tmp_path: Path
 def test_report_of_a_folder_without_a_run_is_a_mistake(cli: Cli) -> None:
     result = cli("report", "nowhere")
     assert result.code == 2
+    assert result.err.startswith("error: a run is a folder with a run.json, but 'nowhere' cannot be read")
+
+
+def _comparison(*, paired: bool) -> ComparisonRecord:
+    run, difference = sample.photos(), Difference(0.031, 0.011, 0.052, 0.004, 370)
+    sides = [
+        Side(
+            name,
+            f"runs/{name}",
+            "net · last · linear",
+            run.evaluation.accuracy,
+            run.evaluation.log_loss,
+            900,
+            3_000_000,
+            ms,
+            21.0,
+        )
+        for name, ms in (("new", 4.2), ("old", None))
+    ]
+    return ComparisonRecord(
+        *sides,
+        paired,
+        "Both were tested on the same 370 items, so they are compared item by item.",
+        difference,
+        "new is better than old by 3.1 points (1.1 to 5.2).",
+        (ClassDifference("hat", difference, stands_out=True), ClassDifference("skirt", difference, stands_out=False)),
+        (Setting("seed", 0, 7), Setting("k", None, 5)),
+    )
+
+
+def test_compare_says_which_is_better_and_what_differs(cli: Cli, fake: Fake) -> None:
+    record = _comparison(paired=True)
+    asked: list[str] = []
+
+    def recipe(first: str, second: str) -> Any:
+        asked.extend((first, second))
+        return record
+
+    fake("headstart.recipes.compare", compare=recipe)
+    result = cli("compare", "runs/new", "runs/old")
+    assert asked == ["runs/new", "runs/old"]
+    lines = result.out.splitlines()
+    assert lines[0] == "new is better than old by 3.1 points (1.1 to 5.2)."
+    assert "  paired    Both were tested on the same 370 items, so they are compared item by item." in lines
+    assert "  test      +3.1 points, p\u00a0=\u00a00.004" in lines
+    assert "  classes   hat +3.1 points (+1.1 to +5.2, p\u00a0=\u00a00.004)" in lines
+    cells = {line.split()[0]: line.split()[-2:] for line in lines if line}
+    assert cells["seed"] == ["0", "7"]
+    assert cells["k"] == ["–", "5"]
+    assert cells["per"][-1] == "–"
+    assert cli("compare", "runs/new", "runs/old", "--json").out == to_json(record) + "\n"
+
+
+def test_compare_of_what_is_no_run_is_a_mistake(cli: Cli) -> None:
+    result = cli("compare", "nowhere", "elsewhere")
+    assert (result.code, result.out) == (2, "")
     assert result.err.startswith("error: a run is a folder with a run.json, but 'nowhere' cannot be read")
 
 

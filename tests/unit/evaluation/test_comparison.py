@@ -7,9 +7,19 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact
 
 from headstart.errors import DataError
-from headstart.evaluation.comparison import _sign_flip_p, compare, compare_correct, verdict
+from headstart.evaluation.comparison import (
+    _sign_flip_p,
+    compare,
+    compare_apart,
+    compare_correct,
+    is_tie,
+    verdict,
+    would_tie,
+)
+from headstart.evaluation.intervals import wilson
 from headstart.evaluation.records import Difference
 
 
@@ -119,3 +129,57 @@ def test_unequal_or_no_items_are_refused() -> None:
         compare_correct(np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
     with pytest.raises(DataError, match="each item needs one group, but got 1 groups for 2 items"):
         compare_correct(np.array([True, False]), np.array([True, False]), groups=["a"])
+
+
+def test_repeats_are_no_further_items() -> None:
+    a, b = _pair(70, 12, 2, 16)
+    once, thrice = compare_correct(a, b), compare_correct(np.stack([a] * 3), np.stack([b] * 3))
+    assert (once.value, once.low, once.high, once.n) == (thrice.value, thrice.low, thrice.high, thrice.n)
+    assert thrice.p_value == pytest.approx(once.p_value)
+
+
+def test_repeats_average_out_what_folds_do() -> None:
+    a, b = _pair(70, 12, 2, 16)
+    # In the second repeat the folds are unkind to other items: what was gained is lost again.
+    repeated = compare_correct(np.stack([a, b]), np.stack([b, a]))
+    assert (repeated.value, repeated.p_value) == (0.0, 1.0)
+    half = 1.959964 * np.sqrt((2 / 102) / 102)
+    assert repeated.high == pytest.approx(half)
+
+
+def test_repeats_of_groups_count_groups() -> None:
+    a, b = _pair(30, 8, 2, 10)
+    groups = [str(row // 5) for row in range(50)]
+    once = compare_correct(a, b, groups=groups)
+    assert compare_correct(np.stack([a, a]), np.stack([b, b]), groups=groups) == once
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_fast_question_has_the_same_answer(grouped: bool) -> None:
+    rng = np.random.default_rng(0)
+    different = 0
+    for _ in range(60):
+        n = int(rng.integers(20, 300))
+        a, b = rng.random((2, n)) < rng.uniform(0.7, 0.9, size=(2, 1))
+        clusters = rng.integers(0, max(2, n // 4), size=n)
+        slow = is_tie(compare_correct(a, b, groups=list(map(str, clusters)) if grouped else None))
+        fast = would_tie(a, b, clusters=np.unique(clusters, return_inverse=True)[1] if grouped else None)
+        different += slow != fast
+    # Without groups it is the same formula; with them the bootstrap has chance of its own.
+    assert different <= (1 if grouped else 0)
+
+
+def test_shares_of_different_items_are_compared_as_newcombe_does() -> None:
+    # Newcombe 1998 (Stat. Med. 17:873), table II, method 10: 56/70 − 48/80 and 9/10 − 3/10.
+    for k, n, other_k, other_n, low, high in ((56, 70, 48, 80, 0.0524, 0.3339), (9, 10, 3, 10, 0.1705, 0.8090)):
+        apart = compare_apart(wilson(k, n), wilson(other_k, other_n))
+        assert (round(apart.low, 4), round(apart.high, 4), apart.n) == (low, high, min(n, other_n))
+        assert apart.value == pytest.approx(k / n - other_k / other_n)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "other_k", "other_n"), [(56, 70, 48, 80), (9, 10, 3, 10), (0, 5, 5, 5), (4, 4, 9, 9)]
+)
+def test_the_p_value_of_different_items_is_fishers(k: int, n: int, other_k: int, other_n: int) -> None:
+    expected = fisher_exact([[k, n - k], [other_k, other_n - other_k]]).pvalue
+    assert compare_apart(wilson(k, n), wilson(other_k, other_n)).p_value == pytest.approx(expected)

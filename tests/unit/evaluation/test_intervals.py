@@ -13,6 +13,7 @@ from headstart.evaluation.intervals import (
     nadeau_bengio,
     resamples,
     share,
+    share_in_repeats,
     wilson,
 )
 
@@ -132,3 +133,31 @@ def test_nadeau_bengio_by_hand() -> None:
 def test_nadeau_bengio_needs_two_scores() -> None:
     with pytest.raises(OptionError, match="needs two scores and items on both sides, but got 1 scores, 8 training"):
         nadeau_bengio(np.array([0.5]), n_train=8, n_test=2)
+
+
+def test_the_interval_of_repeated_folds_is_wilsons_at_what_nadeau_and_bengio_leave() -> None:
+    rng = np.random.default_rng(0)
+    n, folds = 60, np.stack([rng.permutation(60) % 5 for _ in range(4)])
+    right = rng.random((4, n)) < 0.8
+    scores = [right[r][folds[r] == k].mean() for r in range(4) for k in range(5)]
+    variance = (1 / 20 + 12 / 48) * np.var(scores, ddof=1) * (2.093024 / 1.959964) ** 2
+    mean = right.mean()
+    expected = share(mean, variance=variance, n=n, n_most=60.0)
+    found = share_in_repeats(right, folds, n_perfect=60.0)
+    assert (found.value, found.low, found.high) == pytest.approx((mean, expected.low, expected.high), rel=1e-6)
+    assert found.n == n
+    # The half width is that of the plain interval, but for the ends of the scale.
+    plain = nadeau_bengio(np.array(scores), n_train=48, n_test=12)
+    assert found.high - found.low == pytest.approx(plain.high - plain.low, rel=0.05)
+
+
+def test_repeats_never_count_for_more_items_than_there_are() -> None:
+    folds = np.tile(np.arange(100) % 5, (10, 1))
+    right = np.tile(np.arange(100) % 10 > 0, (10, 1))  # every fold of some parity has the same score
+    found = share_in_repeats(right, np.tile(np.arange(100) // 20, (10, 1)), n_perfect=25.0)
+    assert (found.low, found.high) == pytest.approx(
+        (share(0.9, variance=0.0, n=100, n_most=25.0).low, share(0.9, variance=0.0, n=100, n_most=25.0).high)
+    )
+    nearly = share_in_repeats(right, folds, n_perfect=25.0, value=0.8)
+    assert nearly.value == 0.8
+    assert nearly.low >= wilson(80, 100).low - 0.3

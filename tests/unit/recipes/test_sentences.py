@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.evaluation.records import Difference, Estimate
-from headstart.recipes.sentences import control_sentence, fit_sentence, interval
+from headstart.recipes.sentences import control_sentence, fit_sentence, interval, selection_sentence
 
 
 def _estimate(value: float, half: float = 0.03) -> Estimate:
@@ -68,3 +68,19 @@ def test_out_of_fold_and_test_are_compared_as_a_difference() -> None:
     # 930 and 900 of 1,000: the Wilson intervals overlap, the difference is significant all the same (p = 0.016).
     sentence = fit_sentence(_estimate(0.93), Estimate(0.93, 0.9125, 0.9443, 1000), Estimate(0.9, 0.8799, 0.9171, 1000))
     assert "clearly harder" in sentence
+
+
+@pytest.mark.parametrize(
+    ("n_candidates", "optimism", "words"),
+    [
+        (1, 0.0, "There was nothing to choose from"),
+        (4, 0.0004, "adds less than 0.05 points"),
+        (
+            4,
+            0.012,
+            "looks about 1.2 points better than it is. Without that luck it is 84.5 % (80.6 to 87.7 %, n = 1,400).",
+        ),
+    ],
+)
+def test_what_a_choice_adds_is_said_in_points(n_candidates: int, optimism: float, words: str) -> None:
+    assert words in selection_sentence(n_candidates, optimism, Estimate(0.845, 0.806, 0.877, 1400))

@@ -1,0 +1,157 @@
+"""Cross-validation again on other folds, as often as was asked for and the budget allows, and what the choice adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int
+
+from headstart.data._units import units_of
+from headstart.data.dataset import Dataset
+from headstart.data.folds import folds as make_folds
+from headstart.data.folds import folds_with
+from headstart.recipes.climb import Climb
+from headstart.recipes.options import FitOptions
+from headstart.recipes.sentences import selection_sentence
+from headstart.reports.record import SelectionRecord, ValidationRecord
+from headstart.search.candidates import Candidate, try_out, with_repeats
+from headstart.search.choice import AnyCandidate, Choice
+from headstart.search.luck import without_luck
+
+USUAL = (1, 5)
+"""One repeat of five folds."""
+_CLASSES_SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """The folds that candidates on features were judged on.
+
+    Attributes:
+        folds: For each repeat the fold of each training item; the first is that of every comparison with moved weights.
+        record: What is said about them.
+    """
+
+    folds: Int[np.ndarray, "repeats train"]
+    record: ValidationRecord
+
+
+def without_repeats(train: Dataset, folds: Int[np.ndarray, " train"], options: FitOptions) -> Validation:
+    """The folds as they are before any repeat.
+
+    Args:
+        train: The training items.
+        folds: The fold of each.
+        options: How many repeats and folds are wanted.
+    """
+    n_wanted, n_folds = options.cv
+    record = ValidationRecord(len(np.unique(folds)), 1, n_wanted, tuple(_notes(train, folds, n_folds)))
+    return Validation(folds[None], record)
+
+
+def repeat(climb: Climb, train: Dataset, validation: Validation, options: FitOptions) -> Validation:
+    """Cross-validate every candidate on features again, all of them on the same folds.
+
+    A repeat is begun when there is time for all candidates, so that all have as many and every comparison is paired.
+
+    Args:
+        climb: Has the candidates; those with repeats take their place.
+        train: The training items.
+        validation: The folds that they were cross-validated on, and what is said about them.
+        options: How many repeats and folds are wanted, and the seed.
+    """
+    rounds, notes, n_wanted = list(validation.folds), list(validation.record.notes), options.cv[0]
+    if n_wanted > 1:
+        further, needed_s = _repeat_all(climb, train, validation.folds[0], options)
+        rounds += further
+        if len(rounds) < n_wanted:
+            notes.append(
+                f"The budget allowed {len(rounds)} of {n_wanted} repeats of the cross-validation: "
+                f"another takes about {needed_s:.1f} s."
+            )
+    if options.cv != USUAL:
+        for note in notes:
+            climb.progress.say(note)
+    return Validation(np.stack(rounds), replace(validation.record, n_repeats=len(rounds), notes=tuple(notes)))
+
+
+def _repeat_all(
+    climb: Climb, train: Dataset, first: Int[np.ndarray, " train"], options: FitOptions
+) -> tuple[list[Int[np.ndarray, " train"]], float]:
+    """Every candidate on features on further folds: these folds, and how long it takes once more."""
+    (n_wanted, n_folds), seed = options.cv, options.seed
+    on_features = {place: each for place, each in enumerate(climb.candidates) if isinstance(each, Candidate)}
+    done: dict[int, list[Candidate]] = {place: [] for place in on_features}
+    further: list[Int[np.ndarray, " train"]] = []
+    needed_s = sum(each.seconds for each in on_features.values())
+    with climb.progress.task("Cross-validating again", n_wanted - 1) as task:
+        while len(further) < n_wanted - 1 and needed_s <= climb.left_s:
+            folds = make_folds(train, n_folds=n_folds, seed=seed, repeat=len(further) + 1)
+            for place, each in on_features.items():
+                done[place].append(_again(climb, each, train, folds, seed))
+            further.append(folds)
+            needed_s = sum(each[-1].seconds for each in done.values())
+            task.advance()
+    if further:
+        for place, each in on_features.items():
+            climb.candidates[place] = with_repeats(each, done[place], np.stack([first, *further]), groups=train.groups)
+    climb.workspace.log("repeats", done=1 + len(further), wanted=n_wanted, seconds_each=round(needed_s, 3))
+    return further, needed_s
+
+
+def selection_of(
+    considered: list[AnyCandidate], choice: Choice, train: Dataset, validation: Validation, *, seed: int
+) -> SelectionRecord:
+    """What the chosen candidate's out-of-fold accuracy owes to having been chosen.
+
+    Args:
+        considered: What was chosen from.
+        choice: The choice among them.
+        train: The training items.
+        validation: Their folds.
+        seed: Of the parts that the choice is made again without.
+    """
+    corrected = without_luck(
+        *(considered, choice, train.targets, validation.folds),
+        units=units_of(train, seed=seed, purpose="selection bias").of_items,
+        seed=seed,
+        groups=train.groups,
+    )
+    apparent = choice.winner.accuracy
+    optimism = apparent.value - corrected.value
+    sentence = selection_sentence(len(considered), optimism, corrected)
+    return SelectionRecord(len(considered), apparent, corrected, optimism, sentence)
+
+
+def _again(
+    climb: Climb, candidate: Candidate, train: Dataset, folds: Int[np.ndarray, " train"], seed: int
+) -> Candidate:
+    return try_out(
+        *(candidate.proposal, climb.seen, train.targets, folds),
+        make=lambda _: candidate.strategy,
+        n_classes=len(train.classes),
+        seed=seed,
+        groups=train.groups,
+    )
+
+
+def _notes(train: Dataset, folds: Int[np.ndarray, " train"], n_wanted: int) -> list[str]:
+    """What is otherwise than asked for because classes are rare."""
+    notes, n_folds = [], len(np.unique(folds))
+    if n_folds < n_wanted:
+        notes.append(f"There are {n_folds} folds instead of {n_wanted}: no class has more items that can be separated.")
+    n_in = folds_with(train, folds)
+    if rare := [name for name, n in n_in.items() if 1 < n < n_folds]:
+        notes.append(
+            f"Some folds hold out no item of {_named(rare)}: fewer of them can be separated than there are folds."
+        )
+    if lonely := [name for name, n in n_in.items() if n == 1]:
+        notes.append(f"Out-of-fold no model knows {_named(lonely)}: all items of it that there are share a fold.")
+    return notes
+
+
+def _named(classes: Sequence[str]) -> str:
+    more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
+    return ", ".join(map(repr, classes[:_CLASSES_SHOWN])) + more

@@ -1,0 +1,137 @@
+"""The chosen candidate's number without the luck of having been chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from headstart.evaluation.calibration import softmax
+from headstart.evaluation.comparison import would_tie
+from headstart.evaluation.metrics import SMALLEST_PROBABILITY, share_right
+from headstart.evaluation.records import Estimate
+from headstart.evaluation.selection_bias import Pick, optimism
+from headstart.search.candidates import repeated_accuracy
+from headstart.search.choice import AnyCandidate, Choice, Merit, decide
+from headstart.search.moving import Moved, some
+
+
+def without_luck(
+    candidates: Sequence[AnyCandidate],
+    choice: Choice,
+    targets: Int[np.ndarray, " items"],
+    folds: Int[np.ndarray, "repeats items"],
+    *,
+    units: Int[np.ndarray, " items"],
+    seed: int,
+    groups: Sequence[str] | None = None,
+) -> Estimate:
+    """The out-of-fold accuracy of the chosen candidate less what it owes to having been chosen (see `optimism`).
+
+    The interval is of the same kind as that of the candidate itself: for as many independent items.
+
+    Args:
+        candidates: What was chosen from.
+        choice: The choice among them.
+        targets: The class of each training item.
+        folds: The folds of each repeat.
+        units: For each item the number of its unit, the items of equal content or of one group.
+        seed: Of the parts that the choice is made again without.
+        groups: For each item what it belongs with.
+    """
+    winner = choice.winner
+    luck = optimism(
+        np.stack([each.rounds.mean(axis=0) for each in candidates]),
+        np.stack([each.tested for each in candidates]),
+        chooser(candidates, targets, groups=groups),
+        chosen=next(number for number, each in enumerate(candidates) if each is winner),
+        units=units,
+        seed=seed,
+    )
+    corrected = winner.accuracy.value - luck
+    if luck == 0:
+        return winner.accuracy
+    if len(winner.rounds) > 1:
+        return repeated_accuracy(winner.rounds, folds, groups=groups, value=corrected)
+    tested = winner.tested
+    return share_right(
+        winner.right[tested],
+        groups=some(groups, tested),
+        value=corrected,
+        cross_validated=not isinstance(winner, Moved),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A candidate as it looks on some of the items."""
+
+    number: int
+    rounds: Bool[np.ndarray, "repeats items"]
+    tested: Bool[np.ndarray, " items"]
+    losses: Float[np.ndarray, " items"]
+    width: int
+    cost: tuple[float, int]
+    start: Bool[np.ndarray, " items"] | None  # what the head gets right that a training started from
+
+    def on(self, rows: Bool[np.ndarray, " items"]) -> _Seen:
+        start = None if self.start is None else self.start[rows]
+        return _Seen(
+            *(self.number, self.rounds[:, rows], self.tested[rows], self.losses[rows], self.width, self.cost, start)
+        )
+
+    @property
+    def merit(self) -> Merit:
+        """As in `choose`, with log losses on the same items as the accuracies."""
+        is_whole, tested = bool(self.tested.all()), self.tested
+        if self.start is None:
+            accuracy = float(self.rounds.mean())
+        else:
+            brought = self.rounds[0, tested].mean() - self.start[tested].mean() if tested.any() else 0.0
+            accuracy = float(self.start.mean() + brought)
+        return round(accuracy, 9), is_whole, -float(self.losses.mean()) if is_whole else 0.0, -self.width
+
+
+def chooser(
+    candidates: Sequence[AnyCandidate], targets: Int[np.ndarray, " items"], *, groups: Sequence[str] | None = None
+) -> Pick:
+    """The rule of `choose` as a function of the items that it may look at.
+
+    With groups the variance of a difference is found without a bootstrap, so that a close tie may be decided otherwise.
+
+    Args:
+        candidates: What is chosen from.
+        targets: The class of each item.
+        groups: For each item what it belongs with.
+    """
+    every = [
+        _Seen(
+            *(number, each.rounds, each.tested, _losses(each, targets), each.proposal.width, each.proposal.cost),
+            start=each.start.right if isinstance(each, Moved) else None,
+        )
+        for number, each in enumerate(candidates)
+    ]
+    clusters = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+
+    def pick(rows: Bool[np.ndarray, " items"]) -> int:
+        own = None if clusters is None else clusters[rows]
+
+        def ties(best: _Seen, each: _Seen) -> bool:
+            both, n = best.tested & each.tested, min(len(best.rounds), len(each.rounds))
+            return bool(both.any()) and would_tie(
+                best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both]
+            )
+
+        seen = [each.on(rows) for each in every]
+        _, _, winner = decide(seen, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost)
+        return winner.number
+
+    return pick
+
+
+def _losses(candidate: AnyCandidate, targets: Int[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
+    """The negative log probability of the true class of each item, in nats; of no meaning where it was not tested."""
+    probabilities = softmax(candidate.out_of_fold.logits, candidate.out_of_fold.temperature)
+    return np.asarray(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST_PROBABILITY)))

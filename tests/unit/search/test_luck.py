@@ -1,0 +1,162 @@
+"""The choice made again on parts of the items, and what the winner's number is without its luck."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from headstart.adaptation.strategies import Knn, Linear, OutOfFold
+from headstart.evaluation.calibration import softmax
+from headstart.evaluation.metrics import correct, log_loss, share_right
+from headstart.evaluation.records import Estimate
+from headstart.features.extract import Features
+from headstart.search.candidates import Candidate, Proposal, proposals, try_out, with_repeats
+from headstart.search.choice import choose
+from headstart.search.luck import chooser, without_luck
+from search.synthetic import candidate, features, right, spec
+
+N = 80
+TARGETS = np.arange(N) % 2
+FOLDS = (np.arange(N) // 2 % 5)[None]
+
+
+def _guessed(seed: int, *, skill: float, gflops: float, width: int = 4) -> Candidate:
+    """A candidate whose accuracy and log loss come from its logits."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(N, 2))
+    logits[np.arange(N), TARGETS] += skill
+    probabilities = softmax(logits, 1.0)
+    return replace(
+        candidate(correct(TARGETS, probabilities), name=str(gflops), gflops=gflops, width=width),
+        out_of_fold=OutOfFold(logits, {"l2": 1.0}, 1.0),
+        accuracy=share_right(correct(TARGETS, probabilities), cross_validated=True),
+        log_loss=log_loss(TARGETS, probabilities),
+    )
+
+
+def _field(seed: int) -> list[Candidate]:
+    rng = np.random.default_rng([seed, 7])
+    return [
+        _guessed(100 * seed + number, skill=float(rng.uniform(1.0, 1.6)), gflops=float(rng.integers(1, 4)))
+        for number in range(6)
+    ]
+
+
+def test_on_all_items_the_choice_is_the_same_as_ever() -> None:
+    for seed in range(25):
+        field = _field(seed)
+        number = chooser(field, TARGETS)(np.ones(N, dtype=bool))
+        assert field[number] is choose(field).winner
+
+
+def test_on_some_items_it_is_the_choice_among_what_was_found_there() -> None:
+    rows = np.random.default_rng(0).random(N) < 0.7
+    for seed in range(10):
+        field = _field(seed)
+        there = [
+            replace(
+                each,
+                right=each.right[rows],
+                accuracy=share_right(each.right[rows]),
+                log_loss=log_loss(TARGETS[rows], softmax(each.out_of_fold.logits[rows], 1.0)),
+            )
+            for each in field
+        ]
+        number = chooser(field, TARGETS)(rows)
+        assert there[number] is choose(there).winner
+
+
+def test_groups_count_as_one() -> None:
+    groups = [str(row // 8) for row in range(N)]
+    same = [
+        field[chooser(field, TARGETS, groups=groups)(np.ones(N, dtype=bool))] is choose(field, groups=groups).winner
+        for field in map(_field, range(8))
+    ]
+    assert sum(same) >= 7  # a close tie may be decided otherwise
+
+
+def _corrected(field: list[Candidate], groups: list[str] | None = None) -> tuple[Candidate, Estimate]:
+    choice = choose(field, groups=groups)
+    assert isinstance(choice.winner, Candidate)
+    units = np.arange(N) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return choice.winner, without_luck(field, choice, TARGETS, FOLDS, units=units, seed=0, groups=groups)
+
+
+def test_a_single_candidate_keeps_its_number() -> None:
+    (only,) = field = [_guessed(0, skill=1.0, gflops=1.0)]
+    assert _corrected(field)[1] == only.accuracy
+
+
+def test_a_candidate_far_ahead_keeps_its_number() -> None:
+    field = [*_field(1), _guessed(0, skill=6.0, gflops=9.0)]
+    winner, corrected = _corrected(field)
+    assert corrected == winner.accuracy
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_number_falls_and_its_interval_counts_the_same_items(grouped: bool) -> None:
+    groups = [str(row // 4) for row in range(N)] if grouped else None
+    field = [_guessed(seed, skill=0.0, gflops=1.0, width=4 + seed) for seed in range(12)]
+    winner, corrected = _corrected(field, groups)
+    assert corrected.value < winner.accuracy.value - 0.02
+    assert corrected.n == N
+    assert corrected.low < corrected.value < corrected.high
+    width, own = corrected.high - corrected.low, winner.accuracy.high - winner.accuracy.low
+    if not grouped:
+        assert width == pytest.approx(own, rel=0.1)
+
+
+def _noise(seed: int, n: int = 60) -> tuple[np.ndarray, dict[str, Features], Proposal]:
+    rng = np.random.default_rng(seed)
+    targets = rng.permutation(n) % 2
+    backbone = spec("noise", layers=(("early", 6), ("last", 6)))
+    values = rng.normal(size=(n, 12)).astype(np.float32)
+    return targets, {"noise": Features(backbone, values, np.ones(n, dtype=bool))}, proposals(backbone)[0]
+
+
+def test_on_noise_the_reported_interval_holds_chance() -> None:
+    held = n_runs = 0
+    for seed in range(12):
+        targets, seen, last = _noise(seed)
+        folds = np.empty(60, dtype=np.int64)
+        for target in range(2):
+            folds[targets == target] = np.arange(30) % 5
+        field = [
+            try_out(each, seen, targets, folds, make=make, n_classes=2, seed=0)
+            for each in proposals(last.backbones[0])
+            for make in (Linear, Knn)
+        ]
+        choice = choose(field)
+        estimate = without_luck(field, choice, targets, folds[None], units=np.arange(60), seed=seed)
+        held += estimate.low <= 0.5 <= estimate.high
+        n_runs += 1
+    assert held >= binom.ppf(0.005, n_runs, 0.95)
+
+
+def test_repeats_are_averaged_and_the_model_keeps_the_settings_of_the_first() -> None:
+    backbone = spec("a", layers=(("last", 12),))
+    seen = {"a": features(backbone, TARGETS, apart=1.2)}
+    rounds = np.stack([FOLDS[0], np.random.default_rng(0).permutation(FOLDS[0])])
+    tried = [
+        try_out(Proposal("last", (backbone,)), seen, TARGETS, folds, make=Linear, n_classes=2, seed=0)
+        for folds in rounds
+    ]
+    both = with_repeats(tried[0], tried[1:], rounds)
+    assert both.accuracy.value == pytest.approx(np.mean([each.right.mean() for each in tried]))
+    assert both.log_loss.value == pytest.approx(np.mean([each.log_loss.value for each in tried]))
+    assert both.accuracy.n == N
+    assert both.out_of_fold is tried[0].out_of_fold
+    assert np.array_equal(both.right, tried[0].right)
+    assert np.array_equal(both.rounds, np.stack([each.right for each in tried]))
+    assert both.seconds == pytest.approx(sum(each.seconds for each in tried))
+
+
+def test_what_has_no_repeats_is_compared_on_the_first() -> None:
+    # In the further repeat the first one loses its lead; with that repeat counted the cheaper one would win.
+    lead = replace(candidate(right(100, 80), name="a", gflops=9), again=(right(100, 62),))
+    other = candidate(right(100, 70), name="b", gflops=1)
+    assert choose([other, lead]).winner is lead
+    assert choose([replace(other, again=(right(100, 90),)), lead]).winner is not lead
