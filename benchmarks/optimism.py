@@ -63,12 +63,12 @@ def rule(right: np.ndarray, losses: np.ndarray, prices: np.ndarray) -> Rule:
 def slowly(right: np.ndarray, losses: np.ndarray, prices: np.ndarray) -> int:
     """The same choice by the code of the product, to be sure that it is the same."""
 
-    def merit(each: int) -> tuple[int, float]:
-        return int(right[each].sum()), -float(losses[each].sum())
+    def merit(each: int) -> tuple[float, bool, float, int]:
+        return float(right[each].sum()), True, -float(losses[each].sum()), 0
 
     return decide(
         range(len(right)),
-        better=lambda first, second: second if merit(second) > merit(first) else first,
+        merit=merit,
         ties=lambda best, each: would_tie(right[best], right[each]),
         cost=lambda each: (float(prices[each]), 0),
     )[2]

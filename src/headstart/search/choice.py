@@ -75,14 +75,12 @@ def expected_accuracy(candidate: AnyCandidate) -> float:
 
 
 _Tried = TypeVar("_Tried")
-Merit = tuple[float, bool, float, int]
-"""What makes a candidate better than another: accuracy, whether all items say so, less log loss, less width."""
 
 
 def decide(
     tried: Sequence[_Tried],
     *,
-    merit: Callable[[_Tried], Merit],
+    merit: Callable[[_Tried], tuple[float, bool, float, int]],
     ties: Callable[[_Tried, _Tried], bool],
     cost: Callable[[_Tried], tuple[float, int]],
 ) -> tuple[_Tried, list[_Tried], _Tried]:
@@ -90,7 +88,7 @@ def decide(
 
     Args:
         tried: At least one.
-        merit: How good one is; the first of equals wins.
+        merit: By what one is better than another; of equals the first is taken.
         ties: Whether the second ties with the first, which is the best of all.
         cost: What one costs.
 
@@ -110,7 +108,7 @@ def _ahead(first: AnyCandidate, second: AnyCandidate, groups: Sequence[str] | No
     return compare_correct(first.rounds[:n, both], second.rounds[:n, both], groups=some(groups, both))
 
 
-def _merit(candidate: AnyCandidate) -> Merit:
+def _merit(candidate: AnyCandidate) -> tuple[float, bool, float, int]:
     """The more accurate one; of equals the one with the lower log loss, then the narrower, then the first."""
     # The log losses of two that were tested on other items do not compare: all items count more than some.
     is_whole = bool(candidate.tested.all())

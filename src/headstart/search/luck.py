@@ -14,7 +14,7 @@ from headstart.evaluation.metrics import SMALLEST_PROBABILITY, share_right
 from headstart.evaluation.records import Estimate
 from headstart.evaluation.selection_bias import Pick, optimism
 from headstart.search.candidates import repeated_accuracy
-from headstart.search.choice import AnyCandidate, Choice, Merit, decide
+from headstart.search.choice import AnyCandidate, Choice, decide
 from headstart.search.moving import Moved, some
 
 
@@ -66,31 +66,35 @@ def without_luck(
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """A candidate as it looks on some of the items."""
+    """A candidate as it looks on some of the items; `start` is what the head got right that a training started from."""
 
     number: int
     rounds: Bool[np.ndarray, "repeats items"]
     tested: Bool[np.ndarray, " items"]
+    start: Bool[np.ndarray, " items"] | None
     losses: Float[np.ndarray, " items"]
     width: int
     cost: tuple[float, int]
-    start: Bool[np.ndarray, " items"] | None  # what the head gets right that a training started from
+
+    @staticmethod
+    def of(number: int, candidate: AnyCandidate, targets: Int[np.ndarray, " items"]) -> _Seen:
+        start = candidate.start.right if isinstance(candidate, Moved) else None
+        losses, proposal = _losses(candidate, targets), candidate.proposal
+        return _Seen(number, candidate.rounds, candidate.tested, start, losses, proposal.width, proposal.cost)
 
     def on(self, rows: Bool[np.ndarray, " items"]) -> _Seen:
         start = None if self.start is None else self.start[rows]
-        return _Seen(
-            *(self.number, self.rounds[:, rows], self.tested[rows], self.losses[rows], self.width, self.cost, start)
-        )
+        rounds, tested = self.rounds[:, rows], self.tested[rows]
+        return _Seen(self.number, rounds, tested, start, self.losses[rows], self.width, self.cost)
 
     @property
-    def merit(self) -> Merit:
-        """As in `choose`, with log losses on the same items as the accuracies."""
-        is_whole, tested = bool(self.tested.all()), self.tested
-        if self.start is None:
-            accuracy = float(self.rounds.mean())
-        else:
-            brought = self.rounds[0, tested].mean() - self.start[tested].mean() if tested.any() else 0.0
-            accuracy = float(self.start.mean() + brought)
+    def merit(self) -> tuple[float, bool, float, int]:
+        """As in `choose`, with the log loss on the same items as the accuracy."""
+        is_whole = bool(self.tested.all())
+        accuracy = float(self.rounds.mean())
+        if self.start is not None:
+            gains = (self.rounds[0].astype(np.int64) - self.start)[self.tested]
+            accuracy = float(self.start.mean()) + (float(gains.mean()) if len(gains) else 0.0)
         return round(accuracy, 9), is_whole, -float(self.losses.mean()) if is_whole else 0.0, -self.width
 
 
@@ -106,13 +110,7 @@ def chooser(
         targets: The class of each item.
         groups: For each item what it belongs with.
     """
-    every = [
-        _Seen(
-            *(number, each.rounds, each.tested, _losses(each, targets), each.proposal.width, each.proposal.cost),
-            start=each.start.right if isinstance(each, Moved) else None,
-        )
-        for number, each in enumerate(candidates)
-    ]
+    every = [_Seen.of(number, each, targets) for number, each in enumerate(candidates)]
     clusters = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
 
     def pick(rows: Bool[np.ndarray, " items"]) -> int:
@@ -124,9 +122,8 @@ def chooser(
                 best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both]
             )
 
-        seen = [each.on(rows) for each in every]
-        _, _, winner = decide(seen, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost)
-        return winner.number
+        there = [each.on(rows) for each in every]
+        return decide(there, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost)[2].number
 
     return pick
 

@@ -60,7 +60,7 @@ def test_on_some_items_it_is_the_choice_among_what_was_found_there() -> None:
             replace(
                 each,
                 right=each.right[rows],
-                accuracy=share_right(each.right[rows]),
+                accuracy=share_right(each.right[rows], cross_validated=True),
                 log_loss=log_loss(TARGETS[rows], softmax(each.out_of_fold.logits[rows], 1.0)),
             )
             for each in field
