@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
@@ -15,15 +15,27 @@ from headstart._fingerprint import sha256_file
 from headstart._records import from_json
 from headstart.adaptation.gate import LAST, Gate
 from headstart.adaptation.heads.forms import HEADS, Head, arrays_of
-from headstart.adaptation.predictor import Predictor
+from headstart.adaptation.predictor import AnyPredictor, Ensemble, Predictor
 from headstart.backbones.resolve import Local, open_verified
-from headstart.bundles.manifest import GATE, HEAD, MANIFEST, SCHEMA, SCHEMA_OF_HEADS, SETS, SPEC, Manifest
+from headstart.bundles.manifest import (
+    GATE,
+    HEAD,
+    MANIFEST,
+    SCHEMA,
+    SCHEMA_OF_ENSEMBLES,
+    SCHEMA_OF_HEADS,
+    SETS,
+    SPEC,
+    HeadEntry,
+    Manifest,
+)
 from headstart.errors import BackboneError, BundleError
 from headstart.evaluation.conformal import HeldOut
 
 _AGAIN = "Copy the bundle again, or fit again."
 _FAMILY = SCHEMA.partition("/")[0]
-_KNOWN = (SCHEMA, SCHEMA_OF_HEADS)
+_KNOWN = (SCHEMA, SCHEMA_OF_HEADS, SCHEMA_OF_ENSEMBLES)
+_WEIGHTS_OFF = 1e-6  # that the sum of weights may be off by
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +45,7 @@ class Bundle:
     Attributes:
         folder: Where it lies.
         manifest: What it is.
-        predictor: Its head.
+        predictor: Its head, or several.
         backbones: By name.
         held_out: What prediction sets follow from; None in bundles without them.
         gate: What flags unusual items; None in bundles without it.
@@ -41,7 +53,7 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
-    predictor: Predictor
+    predictor: AnyPredictor
     backbones: dict[str, Local]
     held_out: HeldOut | None = None
     gate: Gate | None = None
@@ -65,7 +77,7 @@ def open_bundle(path: str | Path) -> Bundle:
     manifest = _read_manifest(folder)
     _check_files(folder, manifest)
     backbones = {name: _open_backbone(folder, place, manifest) for name, place in manifest.backbones.items()}
-    predictor = _open_head(folder, manifest, backbones)
+    predictor = _open_heads(folder, manifest, backbones)
     return Bundle(
         folder, manifest, predictor, backbones, _open_sets(folder, manifest), _open_gate(folder, manifest, backbones)
     )
@@ -93,13 +105,14 @@ def _read_manifest(folder: Path) -> Manifest:
     is_newer = schema.startswith(f"{_FAMILY}/")
     raise BundleError(
         f"the bundle {str(folder)!r} has the schema {schema!r}, "
-        f"and this version of headstart knows {SCHEMA!r} and {SCHEMA_OF_HEADS!r}",
+        f"and this version of headstart knows {', '.join(map(repr, _KNOWN))}",
         hint="Update headstart: pip install --upgrade headstart" if is_newer else _AGAIN,
     )
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    needed = {HEAD: True, SETS: manifest.n_held_out > 0, GATE: manifest.gate is not None}
+    needed = {entry.file: True for entry in _heads_of(manifest)}
+    needed |= {SETS: manifest.n_held_out > 0, GATE: manifest.gate is not None}
     for name, is_needed in needed.items():
         if is_needed and name not in manifest.files:
             raise BundleError(f"the manifest of {str(folder)!r} does not cover {name!r}", hint=_AGAIN)
@@ -147,17 +160,23 @@ def _open_backbone(folder: Path, place: str, manifest: Manifest) -> Local:
     return local
 
 
-def _open_head(folder: Path, manifest: Manifest, backbones: Mapping[str, Local]) -> Predictor:
-    try:
-        form = HEADS[manifest.head]
-        found = load((folder / HEAD).read_bytes())
-        head = form(**{field.name: found[field.name] for field in fields(form)})
-    except (OSError, KeyError, SafetensorError) as error:
-        raise BundleError(f"the head of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
-    problem = _misfit(manifest, head, backbones)
+def _heads_of(manifest: Manifest) -> tuple[HeadEntry, ...]:
+    """The heads, also where there is one."""
+    return manifest.heads or (HeadEntry(HEAD, manifest.head, manifest.parts, manifest.temperature, 1.0),)
+
+
+def _open_heads(folder: Path, manifest: Manifest, backbones: Mapping[str, Local]) -> AnyPredictor:
+    entries = _heads_of(manifest)
+    heads = [_open_head(folder, entry) for entry in entries]
+    problems = (_misfit(manifest, entry, head, backbones) for entry, head in zip(entries, heads, strict=True))
+    problem = next(filter(None, problems), "") or _misweighed(entries)
     if problem:
         raise BundleError(f"the parts of {str(folder)!r} do not fit together: {problem}", hint=_AGAIN)
-    return Predictor(manifest.classes, manifest.parts, head, manifest.temperature)
+    members = tuple(
+        (Predictor(manifest.classes, entry.parts, head, entry.temperature), entry.weight)
+        for entry, head in zip(entries, heads, strict=True)
+    )
+    return Ensemble(members) if manifest.heads else members[0][0]
 
 
 def _open_sets(folder: Path, manifest: Manifest) -> HeldOut | None:
@@ -198,20 +217,36 @@ def _arrays(folder: Path, file: str, *names: str) -> list[np.ndarray]:
         raise BundleError(f"the file {file!r} of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
 
 
-def _misfit(manifest: Manifest, head: Head, backbones: Mapping[str, Local]) -> str:
+def _open_head(folder: Path, entry: HeadEntry) -> Head:
+    try:
+        form = HEADS[entry.head]
+        found = load((folder / entry.file).read_bytes())
+        head: Head = form(**{field.name: found[field.name] for field in fields(form)})
+    except (OSError, KeyError, SafetensorError) as error:
+        raise BundleError(f"the head of {str(folder)!r} cannot be read: {error}", hint=_AGAIN) from error
+    return head
+
+
+def _misfit(manifest: Manifest, entry: HeadEntry, head: Head, backbones: Mapping[str, Local]) -> str:
     """What does not fit, or nothing: hashes say that files are as written, not that they belong together."""
     widths = {(name, each.name): each.width for name, local in backbones.items() for each in local.spec.layers}
-    strangers = [part for part in manifest.parts if (part.backbone, part.layer) not in widths]
+    strangers = [part for part in entry.parts if (part.backbone, part.layer) not in widths]
     if strangers:
         return f"no backbone {strangers[0].backbone!r} with a layer {strangers[0].layer!r} is in it"
-    n_classes, width = len(manifest.classes), sum(widths[part.backbone, part.layer] for part in manifest.parts)
+    n_classes, width = len(manifest.classes), sum(widths[part.backbone, part.layer] for part in entry.parts)
     if n_classes < 2 or len(set(manifest.classes)) < n_classes:
         return f"at least two different classes are needed, but it has {list(manifest.classes)}"
     arrays = arrays_of(head)
     if not head.fits(n_classes, width):
         shapes = " and ".join(str(each.shape) for each in arrays.values())
         return f"{n_classes} classes and features of width {width} have a head of shape {shapes}"
-    if not (all(np.isfinite(each).all() for each in arrays.values()) and 0 < manifest.temperature < np.inf):
+    if not (all(np.isfinite(each).all() for each in arrays.values()) and 0 < entry.temperature < np.inf):
         return "the head and its temperature must be finite numbers, the temperature above 0"
     other = next((local.spec for local in backbones.values() if local.spec.modality != manifest.modality), None)
     return "" if other is None else f"{other.name!r} sees {other.modality}s, and the bundle {manifest.modality}s"
+
+
+def _misweighed(entries: Sequence[HeadEntry]) -> str:
+    weights = [entry.weight for entry in entries]
+    is_average = all(weight > 0 for weight in weights) and abs(sum(weights) - 1) < _WEIGHTS_OFF
+    return "" if is_average else f"the weights of heads must be above 0 and sum to 1, but they are {weights}"

@@ -13,20 +13,24 @@ from safetensors.numpy import save
 from headstart._fingerprint import sha256_file
 from headstart._records import to_json
 from headstart.adaptation.gate import Gate
-from headstart.adaptation.heads.forms import arrays_of
-from headstart.adaptation.predictor import Predictor
+from headstart.adaptation.heads.forms import Head, arrays_of
+from headstart.adaptation.predictor import AnyPredictor
 from headstart.backbones.resolve import Local
 from headstart.bundles.manifest import (
     BACKBONES,
     CARD,
+    ENSEMBLE,
     GATE,
     HEAD,
+    HEADS_FOLDER,
     MANIFEST,
     SCHEMA,
+    SCHEMA_OF_ENSEMBLES,
     SCHEMA_OF_HEADS,
     SETS,
     SPEC,
     GateFacts,
+    HeadEntry,
     Manifest,
 )
 from headstart.errors import OutputError
@@ -35,7 +39,7 @@ from headstart.evaluation.conformal import HeldOut
 
 def write_bundle(
     folder: Path,
-    predictor: Predictor,
+    predictor: AnyPredictor,
     backbones: Mapping[str, Local],
     *,
     manifest: Manifest,
@@ -47,7 +51,7 @@ def write_bundle(
 
     Args:
         folder: Where; it is made.
-        predictor: The head.
+        predictor: The head, or several.
         backbones: By name, at least those that the predictor needs.
         manifest: What to say; what follows from the other arguments is filled in here.
         card: The model card, in Markdown.
@@ -62,10 +66,9 @@ def write_bundle(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Bytes, because safetensors' own writer makes files that nobody but their owner may read.
-        (folder / HEAD).write_bytes(save({name: _plain(each) for name, each in arrays_of(predictor.head).items()}))
         (folder / CARD).write_text(card, encoding="utf-8")
-        files = {name: sha256_file(folder / name) for name in (HEAD, CARD)}
+        described, heads = _write_heads(folder, predictor, manifest)
+        files = {name: sha256_file(folder / name) for name in (*heads, CARD)}
         if held_out is not None:
             (folder / SETS).write_bytes(save({"scores": held_out.scores, "weights": held_out.weights}))
             files[SETS] = sha256_file(folder / SETS)
@@ -78,12 +81,8 @@ def write_bundle(
         for number, name in enumerate(predictor.backbones):
             places[name] = f"{BACKBONES}/{number}"
             files |= _copy_backbone(backbones[name], folder, places[name])
-        kind = predictor.head.kind
-        schema = SCHEMA if kind == "linear" else SCHEMA_OF_HEADS
         n_held_out = 0 if held_out is None else len(held_out.scores)
-        complete = replace(
-            manifest, backbones=places, files=files, head=kind, schema=schema, n_held_out=n_held_out, gate=facts
-        )
+        complete = replace(described, backbones=places, files=files, n_held_out=n_held_out, gate=facts)
         (folder / MANIFEST).write_text(to_json(complete), encoding="utf-8")
     except OSError as error:
         raise OutputError(
@@ -91,6 +90,34 @@ def write_bundle(
             hint="Free some space or choose another --out; the features that were computed are kept.",
         ) from error
     return folder
+
+
+def _write_heads(folder: Path, predictor: AnyPredictor, manifest: Manifest) -> tuple[Manifest, list[str]]:
+    """Write the arrays of each head; returns the manifest that describes them, and their files."""
+    (first, _), *others = predictor.members
+    if not others:
+        _write_arrays(folder / HEAD, first.head)
+        schema = SCHEMA if first.head.kind == "linear" else SCHEMA_OF_HEADS
+        one = replace(
+            manifest, head=first.head.kind, parts=first.parts, temperature=first.temperature, heads=(), schema=schema
+        )
+        return one, [HEAD]
+    (folder / HEADS_FOLDER).mkdir(exist_ok=True)
+    heads = tuple(
+        HeadEntry(f"{HEADS_FOLDER}/{number}.safetensors", each.head.kind, each.parts, each.temperature, weight)
+        for number, (each, weight) in enumerate(predictor.members)
+    )
+    for entry, (each, _) in zip(heads, predictor.members, strict=True):
+        _write_arrays(folder / entry.file, each.head)
+    several = replace(
+        manifest, head=ENSEMBLE, parts=predictor.parts, temperature=1.0, heads=heads, schema=SCHEMA_OF_ENSEMBLES
+    )
+    return several, [entry.file for entry in heads]
+
+
+def _write_arrays(file: Path, head: Head) -> None:
+    # Bytes, because safetensors' own writer makes files that nobody but their owner may read.
+    file.write_bytes(save({name: _plain(each) for name, each in arrays_of(head).items()}))
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

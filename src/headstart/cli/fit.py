@@ -24,6 +24,18 @@ def fit(  # noqa: PLR0913 - each is an option of the command
     backbone: options.Backbone = None,
     arch: options.Arch = "",
     max_params: options.MaxParams = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS", rich_help_panel=_MODEL, help="The most milliseconds that the model may take for an item here."
+        ),
+    ] = None,
+    max_size: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MB", rich_help_panel=_MODEL, help="The most megabytes that its networks and heads may have."
+        ),
+    ] = None,
     licence: options.Licence = None,
     offline: options.Offline = False,
     strategy: Annotated[
@@ -104,6 +116,8 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             arch=arch,
             licences=tuple(licence or ()),
             max_params=None if max_params is None else parse_count(max_params),
+            max_latency_ms=max_latency,
+            max_size_mb=max_size,
             offline=offline,
             strategies=tuple(strategy or ()),
             settings=tuple(parse_setting(each) for each in setting or ()),

@@ -100,9 +100,10 @@ def _or_dash(value: str | float | None) -> str:
 def _findings(run: Run) -> Iterator[tuple[str, str]]:
     data, chosen = run.data, run.chosen
     layers = setting(chosen.settings["layers"]) if "layers" in chosen.settings else ""
+    strategy = f"{chosen.strategy} of {len(chosen.members)}" if chosen.members else chosen.strategy
     yield "accuracy", f"{percent_interval(run.evaluation.accuracy)} on {counted(data.n_test, 'sealed test item')}"
     yield "control", prose(run.control.sentence)
-    yield "model", " · ".join(part for part in (chosen.backbone, layers, chosen.strategy) if part)
+    yield "model", " · ".join(part for part in (chosen.backbone, layers, strategy) if part)
     yield "ties", _ties(chosen.ties)
     yield "caution", prose(" ".join(_cautions(run)))
     yield "unfinished", prose(run.unfinished)

@@ -119,7 +119,7 @@ def log_loss(
     """
     check_probabilities(probabilities, targets)
     wide = _widened(probabilities, max(int(targets.max()) + 1, probabilities.shape[1]))
-    return bootstrap_mean(_losses(targets, wide), seed=seed, groups=groups, bounds=_LOSS_BOUNDS)
+    return bootstrap_mean(item_losses(targets, wide), seed=seed, groups=groups, bounds=_LOSS_BOUNDS)
 
 
 def evaluate_predictions(
@@ -173,7 +173,7 @@ def evaluate_predictions(
             if groups is None
             else _class_means_in_groups(targets, predictions, len(classes), groups, seed=seed)
         ),
-        log_loss=bootstrap_mean(_losses(targets, wide), seed=seed, groups=groups, bounds=_LOSS_BOUNDS),
+        log_loss=bootstrap_mean(item_losses(targets, wide), seed=seed, groups=groups, bounds=_LOSS_BOUNDS),
         brier=bootstrap_mean(distances, seed=seed, groups=groups, bounds=(0.0, 2.0)),
         ece=calibration_error(bins, seed=seed),
         roc_auc=macro_auc(targets, wide),
@@ -214,9 +214,15 @@ def _widened(probabilities: Float[np.ndarray, "items columns"], n_classes: int) 
     return wide
 
 
-def _losses(
+def item_losses(
     targets: Int[np.ndarray, " items"], probabilities: Float[np.ndarray, "items classes"]
 ) -> Float[np.ndarray, " items"]:
+    """For each item the negative log probability of its true class in nats, 34.5 at most; `log_loss` is their mean.
+
+    Args:
+        targets: For each item the index of its class, which has a column.
+        probabilities: Rows that sum to 1.
+    """
     of_truth = probabilities[np.arange(len(targets)), targets]
     return np.asarray(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)))
 

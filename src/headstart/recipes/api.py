@@ -37,6 +37,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     arch: str = "",
     licences: str | Sequence[str] = (),
     max_params: str | int | None = None,
+    max_latency_ms: float | None = None,
+    max_size_mb: float | None = None,
     offline: bool = False,
     strategies: str | Sequence[str] = (),
     settings: Mapping[str, str | float | None] | None = None,
@@ -69,6 +71,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         arch: The network that the weights in a backbone `local:FILE` belong to: timm's name, or `torchvision/NAME`.
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have: a number, or `"30M"`.
+        max_latency_ms: The most milliseconds that the model may take for an item on this machine; None for any.
+        max_size_mb: The most megabytes that the model's networks and heads may have; None for any.
         offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means `linear`.
         settings: Of these strategies, by name, such as `{"k": 5}`; each goes to every one that has it.
@@ -110,6 +114,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         arch=arch,
         licences=_names(licences),
         max_params=None if max_params is None else parse_count(max_params),
+        max_latency_ms=max_latency_ms,
+        max_size_mb=max_size_mb,
         offline=offline,
         strategies=_names(strategies),
         settings=tuple((settings or {}).items()),

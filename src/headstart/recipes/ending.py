@@ -10,20 +10,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float64, Int
 
-from headstart.adaptation.predictor import Predictor
+from headstart.adaptation.predictor import AnyPredictor
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local
 from headstart.data._units import units_of
 from headstart.data.audit import Finding
 from headstart.data.dataset import Dataset
 from headstart.data.split import Split
-from headstart.evaluation.metrics import accuracy
 from headstart.features.memory import MemoryStore
 from headstart.features.store import Store
+from headstart.recipes.choosing import choose_model, fit_model, fitter
 from headstart.recipes.climb import Climb
 from headstart.recipes.control import same_network
 from headstart.recipes.judge import Judgement, from_scratch, judge
 from headstart.recipes.ladder import Ladder
+from headstart.recipes.limits import Limits
 from headstart.recipes.move import Fitted, Move
 from headstart.recipes.nearness import nearness_of
 from headstart.recipes.options import FitOptions
@@ -34,7 +35,8 @@ from headstart.recipes.uncertainty import Uncertainty, judge_uncertainty, learn_
 from headstart.recipes.validation import selection_of
 from headstart.recipes.workspace import Workspace
 from headstart.reports import Run, write_predictions, write_report, write_run
-from headstart.search.choice import AnyCandidate, Choice, choose, names
+from headstart.search.choice import AnyCandidate, Choice, called
+from headstart.search.combine import Combination
 from headstart.search.curve import draw_curve
 from headstart.search.moving import Moved
 from headstart.selection.prior import Prior
@@ -94,17 +96,30 @@ class Ending:
         clock, train = climb.clock, sides.train
         with clock.step("search"):
             considered, validation = self._considered(), self.ladder.validation
-            choice = choose(considered, groups=train.groups)
-            selection = selection_of(considered, choice, train, validation, seed=options.seed)
+            heads = fitter(climb.seen, train, seed=options.seed)
+            limits = Limits(
+                *(climb, {each.spec.name: each for each in self.backbones}, heads),
+                max_latency_ms=options.max_latency_ms,
+                max_size_mb=options.max_size_mb,
+            )
+            choice = choose_model(considered, train, self.folds, limits, seed=options.seed)
+            selection = None
+            if not isinstance(choice.winner, Combination):
+                selection = selection_of(limits.within(considered), choice.winner, train, validation, seed=options.seed)
             if aloud:
-                climb.progress.say(f"Chosen: {names([choice.winner], climb.candidates)[0]}. {choice.why}")
+                climb.progress.say(f"Chosen: {called(choice, climb.candidates)}. {choice.why}")
         with clock.step("rank"):
             ranking = rank_passes(climb, train, priors=self.priors, raced=self.raced)
-            nearest = choice.winner.proposal.backbones[0].name
+            nearest = choice.on_features.proposal.backbones[0].name
             local = next(each for each in self.backbones if each.spec.name == nearest)
             nearness = nearness_of(local, climb.seen[nearest])
         with clock.step("fit"):
-            fitted = self._fit(choice, local, hurry=bool(unfinished))
+            fitted = fit_model(
+                *(choice, train),
+                fit=heads,
+                finish=lambda moved: self._finish(moved, hurry=bool(unfinished)),
+                seen=climb.seen,
+            )
             notes = [fitted.note, self._not_tried()]
             choice = replace(choice, why=" ".join([choice.why, *filter(None, notes)]))
             curve = draw_curve(
@@ -116,8 +131,7 @@ class Ending:
                 seed=options.seed,
                 units=units_of(train, seed=options.seed, purpose="learning curve").of_items,
             )
-            if fitted.local is not None:
-                curve = replace(curve, sentence=f"For the linear head that the training started from: {curve.sentence}")
+            curve = replace(curve, sentence=f"{_of_curve(choice)}{curve.sentence}")
             doubts = learn_uncertainty(choice.winner, fitted, climb.seen, train, self.folds, seed=options.seed)
         with clock.step("evaluate"):
             judgement = self._judge(fitted.predictor, local, hurry=bool(unfinished))
@@ -173,16 +187,12 @@ class Ending:
         missing = [name for name in self.options.strategies if name not in tried]
         return f"Named, but left out for want of time or because of an error: {', '.join(missing)}." if missing else ""
 
-    def _fit(self, choice: Choice, local: Local, *, hurry: bool) -> Fitted:
-        winner, train, seen = choice.winner, self.sides.train, self._climb.seen
-        if isinstance(winner, Moved):
-            return self._move.finish(winner, local, hurry=hurry)
-        predictor = winner.strategy.fit(
-            seen, train.targets, classes=train.classes, chosen=winner.out_of_fold, seed=self.options.seed
-        )
-        return Fitted(predictor, accuracy(train.targets, predictor.probabilities(seen), groups=train.groups))
+    def _finish(self, moved: Moved, *, hurry: bool) -> Fitted:
+        """The last training, of the backbone that the first ones were of."""
+        name = moved.proposal.backbones[0].name
+        return self._move.finish(moved, next(each for each in self.backbones if each.spec.name == name), hurry=hurry)
 
-    def _judge(self, predictor: Predictor, local: Local, *, hurry: bool) -> Judgement:
+    def _judge(self, predictor: AnyPredictor, local: Local, *, hurry: bool) -> Judgement:
         climb, sides, options = self._climb, self.sides, self.options
         if self._scratch is None:
             control = (climb.seen[PIXELS.name], climb.unseen[PIXELS.name]) if PIXELS.name in climb.seen else None
@@ -206,8 +216,15 @@ class Ending:
         return self._openings
 
 
+def _of_curve(choice: Choice) -> str:
+    """What the learning curve is of, where it is not of the model; may be empty."""
+    if isinstance(choice.members[0], Moved):
+        return "For the linear head that the training started from: "
+    return "For the member with the largest weight alone: " if len(choice.members) > 1 else ""
+
+
 def _write(
-    made: Made, predictor: Predictor, doubts: Uncertainty, backbones: dict[str, Local], workspace: Workspace
+    made: Made, predictor: AnyPredictor, doubts: Uncertainty, backbones: dict[str, Local], workspace: Workspace
 ) -> Run:
     """Bundle, predictions, record and page; the record is written last, with the time that all this took."""
     sealed, judgement, clock = made.split.test, made.judgement, made.climb.clock

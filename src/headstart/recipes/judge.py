@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from headstart.adaptation.controls import majority, words
-from headstart.adaptation.predictor import Part, Predictor
+from headstart.adaptation.predictor import AnyPredictor, Part
 from headstart.adaptation.strategies.linear import Linear
 from headstart.data.dataset import Dataset, Items
 from headstart.data.images import DamagedItem, thumbnail_uri
@@ -75,7 +75,7 @@ def from_scratch(
 
 def judge(
     sealed: SealedTest,
-    predictor: Predictor,
+    predictor: AnyPredictor,
     features: Mapping[str, Features],
     *,
     train: Dataset,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float16, Int
+from jaxtyping import Bool, Float, Float16, Int
 
 from headstart._fingerprint import fingerprint
 from headstart.adaptation.epochs import Epoch
-from headstart.adaptation.predictor import Part, Predictor
+from headstart.adaptation.predictor import AnyPredictor, Part, Predictor
 from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MovingStrategy, Strategy
 from headstart.adaptation.strategies.linear import Linear
 from headstart.adaptation.strategies.settings import settled, values_of
@@ -69,13 +69,17 @@ class Fitted:
     Attributes:
         predictor: From features to probabilities.
         training: Its accuracy on the training items that it was fitted on.
+        on_training: Its probabilities for all training items.
+        fitted_on: Which of them it was fitted on.
         local: The backbone with moved weights; None where they stayed.
         note: What is to be said about it, one sentence; may be empty.
         directions: Of the training items by the moved network, see `Tuned`; None where weights stayed.
     """
 
-    predictor: Predictor
+    predictor: AnyPredictor
     training: Estimate
+    on_training: Float[np.ndarray, "items classes"]
+    fitted_on: Bool[np.ndarray, " items"]
     local: Local | None = None
     note: str = ""
     directions: Float16[np.ndarray, "items width"] | None = None
@@ -237,7 +241,7 @@ class Move:
         if local is not None:
             return lasts[local.spec.name]
         able = [each for each in linear if each.proposal.backbones[0].name in lasts]
-        return lasts[choose(able, groups=self.train.groups).winner.proposal.backbones[0].name]
+        return lasts[choose(able, groups=self.train.groups).on_features.proposal.backbones[0].name]
 
     def finish(self, moved: Moved, local: Local, *, hurry: bool = False) -> Fitted:
         """Train on all items, or take the training without the first fold where there is no time left for it.
@@ -266,9 +270,9 @@ class Move:
         found = extract(self.unseen, [tuned.local], store=MemoryStore(), compute=self.climb.compute)
         self.climb.unseen[name] = found.features[0]
         predictor = Predictor(self.train.classes, (Part(name, LAST),), tuned.head, temperature)
-        on_training = softmax(tuned.logits[seen], temperature)
-        training = accuracy(self.train.targets[seen], on_training, groups=some(self.train.groups, seen))
-        return Fitted(predictor, training, tuned.local, note, tuned.directions)
+        on_training = softmax(tuned.logits, temperature)
+        training = accuracy(self.train.targets[seen], on_training[seen], groups=some(self.train.groups, seen))
+        return Fitted(predictor, training, on_training, seen, tuned.local, note, tuned.directions)
 
     def _first(self, trial: _Trial, *, n_left: int) -> Moved | None:
         """The first training of a strategy, or None where there is no time for it.

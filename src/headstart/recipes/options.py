@@ -38,6 +38,8 @@ class FitOptions:
         arch: The network that the weights in a backbone `local:FILE` belong to; empty otherwise.
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have; None for any number.
+        max_latency_ms: The most milliseconds that the model may take for an item on this machine; None for any.
+        max_size_mb: The most megabytes (10⁶ bytes) that its networks and heads may have; None for any.
         offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means `linear`.
         settings: Names and values of settings of these strategies; each goes to every one that has it.
@@ -68,6 +70,8 @@ class FitOptions:
     arch: str = ""
     licences: tuple[str, ...] = ()
     max_params: int | None = None
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
     offline: bool = False
     strategies: tuple[str, ...] = ()
     settings: tuple[tuple[str, Value | None], ...] = ()
@@ -89,8 +93,8 @@ class FitOptions:
         """Check what can be checked without data.
 
         Raises:
-            OptionError: If a word is unknown, a setting or the seed is out of range, the budget is not a positive
-                time, the test share is not between 0 and 1, or what watches trainings is not installed.
+            OptionError: If a word is unknown, a setting or the seed is out of range, the budget, latency or size is
+                not positive, the test share is not between 0 and 1, or what watches trainings is not installed.
         """
         if self.task == "regression":
             raise OptionError(
@@ -122,6 +126,13 @@ class FitOptions:
             raise OptionError(
                 f"the most parameters must be 1 or more, but got {self.max_params}", hint="30M is thirty million."
             )
+        for what, most in (("latency", self.max_latency_ms), ("size", self.max_size_mb)):
+            if most is not None and not 0 < most < math.inf:
+                unit = "milliseconds" if what == "latency" else "megabytes"
+                raise OptionError(
+                    f"the most that is allowed of {what} must be a positive number of {unit}, but got {most}",
+                    hint=f"Leave --max-{what} out to allow any.",
+                )
         check_trackers(tensorboard=self.tensorboard, mlflow=self.mlflow)
         share = self.test_share
         if share is not None and not 0 < share < 1:

@@ -18,6 +18,7 @@ from headstart.evaluation.records import Estimate, LearningCurve
 from headstart.features.extract import Compute
 from headstart.recipes.climb import Climb
 from headstart.recipes.judge import Judgement
+from headstart.recipes.limits import ms_per_item
 from headstart.recipes.options import FitOptions
 from headstart.recipes.sentences import fit_sentence, headline
 from headstart.reports.record import (
@@ -25,6 +26,7 @@ from headstart.reports.record import (
     ChosenRecord,
     DataRecord,
     FitCheck,
+    MemberRecord,
     NearnessRecord,
     OofRecord,
     RankingRow,
@@ -36,7 +38,11 @@ from headstart.reports.record import (
     ValidationRecord,
 )
 from headstart.search.choice import AnyCandidate, Choice, names
+from headstart.search.combine import Combination
 from headstart.selection.ranking import Ranking
+
+COMBINATION = "combination"
+"""What the record says in place of a strategy where several candidates are averaged."""
 
 _LIBRARIES = ("headstart", "torch", "timm", "transformers", "scikit-learn", "numpy", "pillow")
 
@@ -88,14 +94,8 @@ def make_record(made: Made) -> Run:
         data=_data(made),
         audit=made.findings,
         ranking=ranking_rows(made.ranking),
-        candidates=tuple(_candidate(each, made.climb) for each in made.climb.candidates),
-        chosen=ChosenRecord(
-            backbone=_backbones(winner),
-            strategy=winner.strategy.name,
-            settings={**_settings(winner), "temperature": winner.out_of_fold.temperature},
-            why=made.choice.why,
-            ties=names(made.choice.ties, made.climb.candidates),
-        ),
+        candidates=_candidates(made),
+        chosen=_chosen(made),
         control=control,
         fit_check=FitCheck(made.training, winner.accuracy, test, fit_sentence(made.training, expected, test)),
         evaluation=judgement.evaluation,
@@ -166,6 +166,63 @@ def _numbered(groups: tuple[str, ...] | None) -> tuple[int, ...]:
     return () if groups is None else tuple(np.unique(np.asarray(groups), return_inverse=True)[1].tolist())
 
 
+def _candidates(made: Made) -> tuple[CandidateRecord, ...]:
+    """Single candidates as they were tried, and at last the combination that was offered."""
+    candidates, combination = made.climb.candidates, made.choice.combination
+    rows = [_candidate(each, made.climb) for each in candidates]
+    return (*rows, *([_combination(combination, made.climb)] if combination else []))
+
+
+def _chosen(made: Made) -> ChosenRecord:
+    choice = made.choice
+    winner, ties = choice.winner, names(choice.ties, made.climb.candidates)
+    if isinstance(winner, Combination):
+        return ChosenRecord(
+            backbone=" + ".join(winner.networks),
+            strategy=COMBINATION,
+            settings={},
+            why=choice.why,
+            ties=ties,
+            members=_members(winner, made.climb),
+        )
+    return ChosenRecord(
+        backbone=_backbones(winner),
+        strategy=winner.strategy.name,
+        settings={**_settings(winner), "temperature": winner.out_of_fold.temperature},
+        why=choice.why,
+        ties=ties,
+    )
+
+
+def _combination(combination: Combination, climb: Climb) -> CandidateRecord:
+    networks = combination.networks
+    # Features of a backbone that several members use were made once.
+    extracted_s = sum(climb.seconds.get(name, 0.0) for name in {spec.name for spec in networks.values()})
+    return CandidateRecord(
+        backbone=" + ".join(networks),
+        strategy=COMBINATION,
+        settings={},
+        oof=OofRecord(combination.accuracy, combination.log_loss),
+        seconds=round(extracted_s + combination.seconds + sum(each.seconds for each, _ in combination.members), 3),
+        n_params=sum(spec.n_params for spec in networks.values()),
+        ms_per_item=ms_per_item(networks.values(), climb),
+        members=_members(combination, climb),
+    )
+
+
+def _members(combination: Combination, climb: Climb) -> tuple[MemberRecord, ...]:
+    return tuple(
+        MemberRecord(
+            candidate=next(place for place, each in enumerate(climb.candidates) if each is member),
+            backbone=_backbones(member),
+            strategy=member.strategy.name,
+            layers=member.proposal.layers,
+            weight=weight,
+        )
+        for member, weight in combination.members
+    )
+
+
 def _backbones(candidate: AnyCandidate) -> str:
     return " + ".join(spec.name for spec in candidate.proposal.backbones)
 
@@ -181,9 +238,6 @@ def _settings(candidate: AnyCandidate) -> dict[str, str | float | int]:
 
 def _candidate(candidate: AnyCandidate, climb: Climb) -> CandidateRecord:
     specs = candidate.proposal.backbones
-    where = {"device": climb.compute.device, "dtype": climb.compute.precision}
-    paces = [climb.speeds.speed(spec.name, **where) for spec in specs]
-    known = [pace for pace in paces if pace]
     return CandidateRecord(
         backbone=_backbones(candidate),
         strategy=candidate.strategy.name,
@@ -191,7 +245,7 @@ def _candidate(candidate: AnyCandidate, climb: Climb) -> CandidateRecord:
         oof=OofRecord(candidate.accuracy, candidate.log_loss),
         seconds=round(candidate.seconds + sum(climb.seconds.get(spec.name, 0.0) for spec in specs), 3),
         n_params=sum(spec.n_params for spec in specs),
-        ms_per_item=sum(1000.0 / pace for pace in known) if len(known) == len(specs) else None,
+        ms_per_item=ms_per_item(specs, climb),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headstart.adaptation.gate import Gate
-from headstart.adaptation.predictor import Predictor
+from headstart.adaptation.predictor import AnyPredictor
 from headstart.backbones.resolve import Local
 from headstart.bundles import Manifest, write_bundle
 from headstart.bundles.manifest import KEY_DIGITS
@@ -19,7 +19,7 @@ from headstart.reports import Run
 def ship(
     folder: Path,
     run: Run,
-    predictor: Predictor,
+    predictor: AnyPredictor,
     *,
     backbones: Mapping[str, Local],
     compute: Compute,
@@ -44,9 +44,9 @@ def ship(
         modality=used[predictor.backbones[0]].spec.modality,
         task="classification",
         classes=predictor.classes,
-        parts=predictor.parts,
+        parts=(),
         backbones={},
-        temperature=predictor.temperature,
+        temperature=1.0,
         precision=compute.precision,
         version=run.version,
         created=run.created,
@@ -93,8 +93,7 @@ Sorts {run.data.modality}s into {len(run.data.classes)} classes: {classes}.
 {_doubts(run)}## What it was made from
 
 Trained on {run.data.n_train:,} items, tested on {run.data.n_test:,} others
-(data fingerprint `{run.data.fingerprint[:16]}`). Strategy `{run.chosen.strategy}` on
-`{_plain(run.chosen.backbone)}`, layers `{run.chosen.settings.get("layers", "last")}`.
+(data fingerprint `{run.data.fingerprint[:16]}`). {_adapted(run)}
 
 {origins}
 
@@ -128,6 +127,18 @@ def _doubts(run: Run) -> str:
     gate = run.uncertainty.gate
     passed = f"| not flagged as unusual | {interval(gate.passed)} |\n" if gate is not None else ""
     return f"## When not to trust it\n\n| measure | sealed test |\n|---|---|\n{sets}{passed}\n"
+
+
+def _adapted(run: Run) -> str:
+    """What was fitted on what."""
+    if not run.chosen.members:
+        layers = run.chosen.settings.get("layers", "last")
+        return f"Strategy `{run.chosen.strategy}` on\n`{_plain(run.chosen.backbone)}`, layers `{layers}`."
+    heads = "\n".join(
+        f"- {100 * each.weight:.1f} %: strategy `{each.strategy}` on `{_plain(each.backbone)}`, layers `{each.layers}`"
+        for each in run.chosen.members
+    )
+    return f"The weighted average of the probabilities of {len(run.chosen.members)} heads:\n\n{heads}"
 
 
 def _plain(text: str) -> str:

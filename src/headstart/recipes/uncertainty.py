@@ -20,6 +20,7 @@ from headstart.features.extract import Features
 from headstart.recipes.move import Fitted
 from headstart.reports.record import GateRecord, UncertaintyRecord
 from headstart.search.choice import AnyCandidate
+from headstart.search.combine import Combination
 from headstart.search.moving import Moved
 
 COVERAGES = (0.8, 0.9, 0.95)
@@ -44,7 +45,7 @@ class Uncertainty:
 
 
 def learn_uncertainty(
-    winner: AnyCandidate,
+    winner: AnyCandidate | Combination,
     fitted: Fitted,
     seen: Mapping[str, Features],
     train: Dataset,
@@ -84,20 +85,29 @@ def learn_uncertainty(
     else:
         judged, references = found
         gated = HeldOut.of(_distances(judged, out, folds[known]), units[known[out]])
-        gate = Gate(fitted.predictor.backbones, references, gated.bound(PASSES))
+        gate = Gate(_looked_at(fitted, seen), references, gated.bound(PASSES))
     return Uncertainty(held_out, gate, gated, tuple(notes))
 
 
 def _rows(
-    winner: AnyCandidate, fitted: Fitted, seen: Mapping[str, Features], known: Int[np.ndarray, " known"]
+    winner: AnyCandidate | Combination,
+    fitted: Fitted,
+    seen: Mapping[str, Features],
+    known: Int[np.ndarray, " known"],
 ) -> tuple[Float16[np.ndarray, "known width"], Float16[np.ndarray, "known width"]] | None:
     """The directions of some training items by the network that was judged, and by the one that is shipped."""
     if isinstance(winner, Moved):
         first, last = winner.first.directions, fitted.directions
         return None if first is None or last is None else (first[known], last[known])
-    names = fitted.predictor.backbones
+    names = _looked_at(fitted, seen)
     rows = directions({name: seen[name].take(known) for name in names}, names)
     return rows, rows
+
+
+def _looked_at(fitted: Fitted, seen: Mapping[str, Features]) -> tuple[str, ...]:
+    """The backbones of the gate: where some of several have moved weights, the others."""
+    names = fitted.predictor.backbones
+    return tuple(name for name in names if name in seen) or names
 
 
 def _distances(

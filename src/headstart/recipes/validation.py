@@ -17,7 +17,7 @@ from headstart.recipes.options import FitOptions
 from headstart.recipes.sentences import selection_sentence
 from headstart.reports.record import SelectionRecord, ValidationRecord
 from headstart.search.candidates import Candidate, try_out, with_repeats
-from headstart.search.choice import AnyCandidate, Choice
+from headstart.search.choice import AnyCandidate
 from headstart.search.luck import without_luck
 
 USUAL = (1, 5)
@@ -102,24 +102,24 @@ def _repeat_all(
 
 
 def selection_of(
-    considered: list[AnyCandidate], choice: Choice, train: Dataset, validation: Validation, *, seed: int
+    considered: Sequence[AnyCandidate], winner: AnyCandidate, train: Dataset, validation: Validation, *, seed: int
 ) -> SelectionRecord:
     """What the chosen candidate's out-of-fold accuracy owes to having been chosen.
 
     Args:
         considered: What was chosen from.
-        choice: The choice among them.
+        winner: The one that was chosen among them.
         train: The training items.
         validation: Their folds.
         seed: Of the parts that the choice is made again without.
     """
     corrected = without_luck(
-        *(considered, choice, train.targets, validation.folds),
+        *(considered, winner, train.targets, validation.folds),
         units=units_of(train, seed=seed, purpose="selection bias").of_items,
         seed=seed,
         groups=train.groups,
     )
-    apparent = choice.winner.accuracy
+    apparent = winner.accuracy
     optimism = apparent.value - corrected.value
     sentence = selection_sentence(len(considered), optimism, corrected)
     return SelectionRecord(len(considered), apparent, corrected, optimism, sentence)

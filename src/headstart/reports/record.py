@@ -180,18 +180,39 @@ class OofRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """A candidate in a combination.
+
+    Attributes:
+        candidate: Its place among `candidates`, from 0.
+        backbone: As in that candidate.
+        strategy: As in that candidate.
+        layers: As in its settings.
+        weight: Its share in the average of probabilities, above 0; those of all members sum to 1.
+    """
+
+    candidate: int
+    backbone: str
+    strategy: str
+    layers: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateRecord:
     """One thing that was tried.
 
     Attributes:
         backbone: Name, or several names joined by ` + `.
-        strategy: The strategy's name.
+        strategy: The strategy's name, or `combination`.
         settings: What was set and what was chosen (for example `l2`, `layers`, `scaling`).
         oof: Out-of-fold result.
         seconds: Time to make its features (when not in the store) and to fit it.
         n_params: Parameters of all its backbones.
         ms_per_item: Predicted time to serve one item on this machine in milliseconds; None when not measured in this
             run.
+        members: What a combination averages, the heaviest first; empty for a single candidate. Its out-of-fold result
+            comes from weights that the items of a fold had no part in.
     """
 
     backbone: str
@@ -201,6 +222,7 @@ class CandidateRecord:
     seconds: float
     n_params: int
     ms_per_item: float | None
+    members: tuple[MemberRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +235,7 @@ class ChosenRecord:
         settings: As in its candidate, and `temperature`.
         why: The reason in one sentence.
         ties: Other candidates that tie with the most accurate one out-of-fold (`backbone · layers`).
+        members: What a combination averages, the heaviest first; empty for a single candidate.
     """
 
     backbone: str
@@ -220,6 +243,7 @@ class ChosenRecord:
     settings: dict[str, str | float | int]
     why: str
     ties: tuple[str, ...] = ()
+    members: tuple[MemberRecord, ...] = ()
 
 
 def chosen_among(candidates: Sequence[CandidateRecord], chosen: ChosenRecord) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from headstart.evaluation.comparison import compare_correct, is_tie
 from headstart.evaluation.records import Difference
 from headstart.search.candidates import Candidate
+from headstart.search.combine import Combination
 from headstart.search.moving import Moved, some
 
 AnyCandidate = Candidate | Moved
@@ -20,19 +21,29 @@ class Choice:
     """What was chosen and why.
 
     Attributes:
-        winner: The chosen candidate.
+        winner: The chosen candidate, or a combination of several.
         ties: Other candidates that are not distinguishable from the most accurate one.
-        why: The reason in one sentence.
+        why: The reason in a few sentences.
+        combination: What was offered beside single candidates, whether it won or not; None where nothing was.
     """
 
-    winner: AnyCandidate
+    winner: AnyCandidate | Combination
     ties: tuple[AnyCandidate, ...]
     why: str
+    combination: Combination | None = None
+
+    @property
+    def members(self) -> tuple[AnyCandidate, ...]:
+        """What becomes the model: the winner, or the members of a combination, the heaviest first."""
+        if isinstance(self.winner, Combination):
+            return tuple(member for member, _ in self.winner.members)
+        return (self.winner,)
 
     @property
     def on_features(self) -> Candidate:
-        """The winner, or the head on features that it started from where its weights moved."""
-        return self.winner.start if isinstance(self.winner, Moved) else self.winner
+        """The first of the members, or the head on features that it started from where its weights moved."""
+        first = self.members[0]
+        return first.start if isinstance(first, Moved) else first
 
 
 def choose(candidates: Sequence[AnyCandidate], *, groups: Sequence[str] | None = None) -> Choice:
@@ -101,6 +112,27 @@ def decide(
     return best, tied, max((each for each in tied if cost(each) == cheapest), key=merit)
 
 
+def offer(choice: Choice, combination: Combination | None) -> Choice:
+    """Take a combination instead of the single candidate that was chosen, if it is better by an interval.
+
+    Args:
+        choice: Among single candidates.
+        combination: Compared with the winner of that choice; None where there is none.
+    """
+    if combination is None:
+        return choice
+    gain, loss = combination.difference, combination.loss_difference
+    points = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    nats = f"{loss.value:+.3f} nats ({loss.low:+.3f} to {loss.high:+.3f})"
+    numbers = f"out-of-fold accuracy {points}, log loss {nats}"
+    several = f"a weighted average of {len(combination.members)} candidates"
+    if not combination.is_better:
+        why = f"{choice.why} It stays alone: {several} is no better by an interval, {numbers}."
+        return replace(choice, why=why, combination=combination)
+    why = f"{several[0].upper()}{several[1:]} is better than the best one, {combination.single.name}: {numbers}."
+    return replace(choice, winner=combination, why=f"{why} Of single ones: {choice.why}", combination=combination)
+
+
 def _ahead(first: AnyCandidate, second: AnyCandidate, groups: Sequence[str] | None = None) -> Difference:
     """How much more accurate the first is, on the items that both were tested on."""
     both = first.tested & second.tested
@@ -126,6 +158,20 @@ def names(candidates: Sequence[AnyCandidate], among: Sequence[AnyCandidate]) -> 
     """
     several = len({each.strategy.name for each in among}) > 1
     return tuple(each.name if several else each.proposal.name for each in candidates)
+
+
+def called(choice: Choice, among: Sequence[AnyCandidate]) -> str:
+    """What to call the winner of a choice.
+
+    Args:
+        choice: What was chosen.
+        among: All candidates.
+    """
+    members = names(choice.members, among)
+    if not isinstance(choice.winner, Combination):
+        return members[0]
+    weighed = zip(members, choice.winner.members, strict=True)
+    return " and ".join(f"{100 * weight:.0f} % {name}" for name, (_, weight) in weighed)
 
 
 def _gain(winner: Moved, among: Sequence[AnyCandidate]) -> str:

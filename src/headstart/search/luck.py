@@ -14,13 +14,13 @@ from headstart.evaluation.metrics import SMALLEST_PROBABILITY, share_right
 from headstart.evaluation.records import Estimate
 from headstart.evaluation.selection_bias import Pick, optimism
 from headstart.search.candidates import repeated_accuracy
-from headstart.search.choice import AnyCandidate, Choice, decide
+from headstart.search.choice import AnyCandidate, decide
 from headstart.search.moving import Moved, some
 
 
 def without_luck(
     candidates: Sequence[AnyCandidate],
-    choice: Choice,
+    winner: AnyCandidate,
     targets: Int[np.ndarray, " items"],
     folds: Int[np.ndarray, "repeats items"],
     *,
@@ -34,14 +34,13 @@ def without_luck(
 
     Args:
         candidates: What was chosen from.
-        choice: The choice among them.
+        winner: The one that was chosen among them.
         targets: The class of each training item.
         folds: The folds of each repeat.
         units: For each item the number of its unit, the items of equal content or of one group.
         seed: Of the parts that the choice is made again without.
         groups: For each item what it belongs with.
     """
-    winner = choice.winner
     luck = optimism(
         np.stack([each.rounds.mean(axis=0) for each in candidates]),
         np.stack([each.tested for each in candidates]),

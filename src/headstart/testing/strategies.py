@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from headstart._randomness import generator
-from headstart.adaptation.predictor import Part, Predictor
+from headstart.adaptation.predictor import Ensemble, Part, Predictor
 from headstart.adaptation.strategies import OutOfFold, Strategy, settings_of
 from headstart.adaptation.strategies.contract import MOST_VIEWS
 from headstart.backbones.loaders.pixels import PIXELS
@@ -276,30 +276,32 @@ def check_columns_that_say_nothing(make: MakeAny) -> None:
 
 
 def check_a_bundle_gives_the_same_probabilities(make: MakeAny) -> None:
-    """Saved and loaded, to rounding in float32."""
+    """Saved and loaded, to rounding in float32; alone, and as a member of an average."""
     given, _, predictor = _fitted(make, example())
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "backbone"
-        place.mkdir()
-        write_local(_SPEC, place)
-        manifest = Manifest(
-            modality=_SPEC.modality,
-            task="classification",
-            classes=predictor.classes,
-            parts=predictor.parts,
-            backbones={},
-            temperature=predictor.temperature,
-            precision="float32",
-            version="0",
-            created="2026-01-01T00:00:00+00:00",
-        )
-        write_bundle(
-            Path(folder) / "bundle", predictor, {_SPEC.name: open_local(place)}, manifest=manifest, card="# A card\n"
-        )
-        loaded = open_bundle(Path(folder) / "bundle").predictor
-    assert loaded.classes == predictor.classes, "class names must come back"
-    found = loaded.probabilities(given.features)
-    _close(found, predictor.probabilities(given.features), "a bundle must give the same probabilities", _SAVED)
+    sharper = replace(predictor, temperature=predictor.temperature / 2)
+    for each in (predictor, Ensemble(((predictor, 0.75), (sharper, 0.25)))):
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "backbone"
+            place.mkdir()
+            write_local(_SPEC, place)
+            manifest = Manifest(
+                modality=_SPEC.modality,
+                task="classification",
+                classes=predictor.classes,
+                parts=(),
+                backbones={},
+                temperature=1.0,
+                precision="float32",
+                version="0",
+                created="2026-01-01T00:00:00+00:00",
+            )
+            write_bundle(
+                Path(folder) / "bundle", each, {_SPEC.name: open_local(place)}, manifest=manifest, card="# A card\n"
+            )
+            loaded = open_bundle(Path(folder) / "bundle").predictor
+        assert loaded.classes == predictor.classes, "class names must come back"
+        found = loaded.probabilities(given.features)
+        _close(found, each.probabilities(given.features), "a bundle must give the same probabilities", _SAVED)
 
 
 def _number(setting: Any, value: float) -> int | float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from headstart.adaptation.heads.forms import LinearHead
-from headstart.adaptation.predictor import Part, Predictor, side_by_side
+from headstart.adaptation.predictor import Ensemble, Part, Predictor, side_by_side
 from headstart.backbones.spec import BackboneSpec, Layer, Source
 from headstart.errors import OptionError
 from headstart.features.extract import Features
@@ -57,3 +59,17 @@ def test_an_item_is_predicted_the_same_alone_and_among_others() -> None:
 
 def test_each_backbone_is_needed_once() -> None:
     assert _predictor().backbones == ("b", "a")
+
+
+def test_an_ensemble_is_the_weighted_average_of_its_members() -> None:
+    one, other = (
+        _predictor(),
+        replace(_predictor(0.5), parts=(Part("a", "early"), Part("b", "last"), Part("a", "last"))),
+    )
+    both = Ensemble(((one, 0.75), (other, 0.25)))
+    expected = 0.75 * one.probabilities(SEEN) + 0.25 * other.probabilities(SEEN)
+    np.testing.assert_allclose(both.probabilities(SEEN), expected, rtol=1e-12)
+    assert both.classes == one.classes
+    assert both.backbones == ("b", "a")
+    assert both.parts == PARTS
+    assert one.members == ((one, 1.0),)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from headstart.adaptation.gate import Gate, unit_blocks
-from headstart.adaptation.heads.forms import LinearHead
-from headstart.adaptation.predictor import Part, Predictor
+from headstart.adaptation.heads.forms import LinearHead, Perceptron
+from headstart.adaptation.predictor import AnyPredictor, Ensemble, Part, Predictor
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local, open_local, write_local
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
@@ -52,15 +52,23 @@ def predictor(parts: tuple[Part, ...], width: int, *, classes: tuple[str, ...] =
     return Predictor(classes, parts, LinearHead(weight, bias), 1.5)
 
 
-def manifest(head: Predictor) -> Manifest:
+def ensemble(parts: tuple[Part, ...], width: int) -> Ensemble:
+    """A linear head and a perceptron on the same features, each with its own temperature."""
+    rng = np.random.default_rng(1)
+    sizes = ((4, width), (4,), (len(CLASSES), 4), (len(CLASSES),))
+    perceptron = Perceptron(*(rng.normal(size=size).astype(np.float32) for size in sizes))
+    return Ensemble(((predictor(parts, width), 0.625), (Predictor(CLASSES, parts, perceptron, 0.7), 0.375)))
+
+
+def manifest(head: AnyPredictor) -> Manifest:
     """What a fit would say of it."""
     return Manifest(
         modality="image",
         task="classification",
         classes=head.classes,
-        parts=head.parts,
+        parts=(),
         backbones={},
-        temperature=head.temperature,
+        temperature=1.0,
         precision="float32",
         version="0.1.0",
         created="2026-01-01T00:00:00+00:00",
@@ -93,8 +101,8 @@ def written(folder: Path) -> Path:
     return write_bundle(folder / "bundle", head, {"tiny": local}, manifest=manifest(head), card="# card\n")
 
 
-def of_pixels(folder: Path, **extras: HeldOut | Gate) -> Path:
-    """A bundle that predicts from pixels, below `folder`."""
+def of_pixels(folder: Path, *, several: bool = False, **extras: HeldOut | Gate) -> Path:
+    """A bundle that predicts from pixels, below `folder`, with one head or several."""
     local = pixels(folder / "home" / "pixels")
-    head = predictor((Part("pixels", "last"),), PIXELS.width)
+    head = (ensemble if several else predictor)((Part("pixels", "last"),), PIXELS.width)
     return write_bundle(folder / "bundle", head, {"pixels": local}, manifest=manifest(head), card="# card\n", **extras)

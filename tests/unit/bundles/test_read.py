@@ -119,7 +119,7 @@ def test_a_newer_schema_asks_for_an_update(bundle: Path) -> None:
     error = _refused(bundle)
     assert str(error) == (
         f"the bundle {str(bundle)!r} has the schema 'headstart.bundle/9', "
-        "and this version of headstart knows 'headstart.bundle/1' and 'headstart.bundle/2'"
+        "and this version of headstart knows 'headstart.bundle/1', 'headstart.bundle/2', 'headstart.bundle/3'"
     )
     assert error.hint == "Update headstart: pip install --upgrade headstart"
 
@@ -337,3 +337,49 @@ def test_a_file_that_cannot_be_read_is_named(bundle: Path, monkeypatch: pytest.M
     error = _refused(bundle)
     assert "cannot be read: Permission denied" in str(error)
     assert error.hint == "Check who may read it."
+
+
+@pytest.fixture
+def of_several(tmp_path: Path) -> Path:
+    """A bundle with two heads."""
+    return sample.of_pixels(tmp_path, several=True)
+
+
+def test_each_of_several_heads_must_be_covered(of_several: Path) -> None:
+    _edit(of_several, lambda manifest: manifest["files"].pop("heads/1.safetensors"))
+    assert str(_refused(of_several)) == f"the manifest of {str(of_several)!r} does not cover 'heads/1.safetensors'"
+
+
+def test_one_changed_byte_in_any_head_is_noticed(of_several: Path) -> None:
+    content = bytearray((of_several / "heads" / "1.safetensors").read_bytes())
+    content[-1] ^= 1
+    (of_several / "heads" / "1.safetensors").write_bytes(content)
+    assert "the file 'heads/1.safetensors' of the bundle" in str(_refused(of_several))
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.6), (1.0, 0.0), (1.5, -0.5)])
+def test_weights_that_are_no_average(of_several: Path, weights: tuple[float, float]) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        for head, weight in zip(manifest["heads"], weights, strict=True):
+            head["weight"] = weight
+
+    _edit(of_several, change)
+    assert str(_refused(of_several)) == (
+        f"the parts of {str(of_several)!r} do not fit together: the weights of heads must be above 0 and sum to 1, "
+        f"but they are {list(weights)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"temperature": 0.0}, "finite numbers, the temperature above 0"),
+        ({"parts": [{"backbone": "other", "layer": "last"}]}, "no backbone 'other' with a layer 'last' is in it"),
+        ({"head": "linear"}, "3 classes and features of width 768 have a head of shape (3, 4) and (3,)"),
+        ({"head": "oracle"}, "cannot be read: 'oracle'"),
+        ({"file": "../secret"}, "does not cover '../secret'"),
+    ],
+)
+def test_each_of_several_heads_must_fit(of_several: Path, change: dict[str, Any], problem: str) -> None:
+    _edit(of_several, lambda manifest: manifest["heads"][1].update(change))
+    assert problem in str(_refused(of_several))

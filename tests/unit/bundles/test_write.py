@@ -16,11 +16,13 @@ from safetensors.numpy import save_file
 from bundles import sample
 from headstart._fingerprint import sha256_file
 from headstart.adaptation.heads.forms import Perceptron
-from headstart.adaptation.predictor import Part
+from headstart.adaptation.predictor import Ensemble, Part
+from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import open_local, source_head, write_local
 from headstart.backbones.source_head import SOURCE_HEAD
 from headstart.bundles import open_bundle, write_bundle
 from headstart.errors import OutputError
+from headstart.features.extract import Features
 
 
 def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
@@ -75,6 +77,45 @@ def test_sets_and_gate_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_bundle_without_them_has_none(tmp_path: Path) -> None:
     bundle = open_bundle(sample.written(tmp_path))
     assert (bundle.held_out, bundle.gate, bundle.manifest.n_held_out, bundle.manifest.gate) == (None, None, 0, None)
+
+
+def test_several_heads_come_back_with_their_weights_and_say_the_same(tmp_path: Path) -> None:
+    tiny, pixels = sample.tiny(tmp_path / "tiny"), sample.pixels(tmp_path / "pixels")
+    (one, share), (two, rest) = sample.ensemble((Part("tiny", "last"), Part("tiny", "early")), 8).members
+    other = sample.predictor((Part("pixels", "last"),), PIXELS.width)
+    head = Ensemble(((one, share), (two, rest / 2), (other, rest / 2)))
+    given = {"pixels": pixels, "tiny": tiny}
+    folder = write_bundle(tmp_path / "bundle", head, given, manifest=sample.manifest(head), card="card")
+    bundle = open_bundle(folder)
+    assert (bundle.manifest.schema, bundle.manifest.head) == ("headstart.bundle/3", "ensemble")
+    assert [each.head for each in bundle.manifest.heads] == ["linear", "perceptron", "linear"]
+    assert sorted(bundle.backbones) == ["pixels", "tiny"]
+    assert [weight for _, weight in bundle.predictor.members] == [share, rest / 2, rest / 2]
+    assert bundle.predictor.parts == head.parts == bundle.manifest.parts
+    rng = np.random.default_rng(0)
+    seen = {
+        local.spec.name: Features(
+            local.spec, rng.normal(size=(5, local.spec.width)).astype(np.float32), np.ones(5, dtype=bool)
+        )
+        for local in given.values()
+    }
+    np.testing.assert_array_equal(bundle.predictor.probabilities(seen), head.probabilities(seen))
+
+
+def test_a_bundle_with_one_head_is_written_as_before(tmp_path: Path) -> None:
+    written = json.loads((sample.written(tmp_path) / "manifest.json").read_text())
+    assert (written["schema"], written["head"], written["heads"]) == ("headstart.bundle/1", "linear", [])
+    assert (written["temperature"], len(written["parts"])) == (1.5, 2)
+
+
+def test_a_manifest_from_before_there_were_several_heads_is_read(tmp_path: Path) -> None:
+    folder = sample.written(tmp_path)
+    expected = open_bundle(folder).predictor
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["heads"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = open_bundle(folder).predictor
+    np.testing.assert_array_equal(found.head.weight, expected.head.weight)
 
 
 def test_the_source_classifier_stays_at_home(tmp_path: Path) -> None:

@@ -60,3 +60,12 @@ def test_class_names_cannot_break_out_of_the_card() -> None:
     card = model_card(replace(run, data=replace(run.data, classes=hostile)), {})
     assert "`aʼb # heading`" in card
     assert "\n# heading" not in card
+
+
+def test_the_card_of_an_average_names_each_head_and_its_weight() -> None:
+    run = sample.averaged()
+    card = model_card(run, {"tiny": Local(SPEC, Path(), {})})
+    assert "The weighted average of the probabilities of 3 heads:" in card
+    for each in run.chosen.members:
+        line = f"- {100 * each.weight:.1f} %: strategy `linear` on `{each.backbone}`, layers `last`"
+        assert line in card.splitlines()

@@ -154,13 +154,13 @@ def test_what_the_choice_adds_is_in_the_record_and_in_words() -> None:
     values = rng.normal(size=(N, 10)).astype(np.float32)
     climb.seen["a"] = Features(climb.seen["a"].backbone, values, np.ones(N, dtype=bool))
     luckless = selection_of(
-        climb.candidates[:1], choose(climb.candidates[:1]), train, _repeat(climb, train, first, FitOptions()), seed=0
+        climb.candidates[:1], climb.candidates[0], train, _repeat(climb, train, first, FitOptions()), seed=0
     )
     assert (luckless.n_candidates, luckless.optimism, luckless.corrected) == (1, 0.0, luckless.apparent)
     assert luckless.sentence.startswith("There was nothing to choose from")
     noise = [replace(climb.candidates[0], right=rng.random(N) < 0.6) for _ in range(10)]
     validation = _repeat(climb, train, first, FitOptions())
-    selection = selection_of([*noise], choose(noise), train, validation, seed=0)
+    selection = selection_of([*noise], choose(noise).winner, train, validation, seed=0)
     assert selection.n_candidates == 10
     assert selection.optimism == pytest.approx(selection.apparent.value - selection.corrected.value)
     assert selection.optimism > 0

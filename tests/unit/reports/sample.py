@@ -35,6 +35,7 @@ from headstart.reports.record import (
     DataRecord,
     FitCheck,
     GateRecord,
+    MemberRecord,
     Mistake,
     NearnessRecord,
     OofRecord,
@@ -471,10 +472,24 @@ def ranking(names: tuple[str, ...] = ("lite0", "lite1", "mine", "weak")) -> Rank
     )
 
 
+def averaged() -> Run:
+    """A run whose model averages three of its candidates."""
+    single = photos()
+    members = tuple(
+        MemberRecord(place, single.candidates[place].backbone, "linear", "last", weight)
+        for place, weight in ((4, 0.518), (2, 0.301), (0, 0.181))
+    )
+    best = single.candidates[4]
+    combination = replace(best, strategy="combination", settings={}, members=members)
+    chosen = ChosenRecord(best.backbone, "combination", {}, "It is better than the best one.", members=members)
+    return replace(single, candidates=(*single.candidates, combination), chosen=chosen)
+
+
 SAMPLES = {
     "photos": photos,
     "texts": texts,
     "trained": trained,
+    "averaged": averaged,
     "hostile": hostile,
     "many_classes": many_classes,
     "perfect_and_tiny": perfect_and_tiny,

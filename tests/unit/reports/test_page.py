@@ -186,6 +186,18 @@ def test_the_chosen_candidate_is_marked_once() -> None:
     assert PAGES["photos"].count('<g class="mark chosen">') == 1
 
 
+def test_what_a_combination_averages_is_listed_with_weights_and_numbers_of_the_table() -> None:
+    page = PAGES["averaged"]
+    (row,) = re.findall(r'<tr class="chosen">.*?</tr>', page, re.DOTALL)
+    assert re.search(r"52\u202f% No\. 5, 30\u202f% No\. 3, 18\u202f% No\. 1", row)
+    (table,) = re.findall(r"What the model averages.*?</table>", page, re.DOTALL)
+    assert re.findall(r'<td class="number">([^<]+)</td>', table) == [
+        *("51.8\u202f%", "5", "30.1\u202f%", "3", "18.1\u202f%", "1"),
+    ]
+    assert "What the model averages" not in PAGES["photos"]
+    assert "Settings of the model" not in page
+
+
 def test_of_alike_candidates_the_one_with_the_chosen_settings_is_marked() -> None:
     run = sample.photos()
     twins = tuple(replace(run.candidates[0], settings={"l2": l2}) for l2 in (0.1, 1.0, 10.0))

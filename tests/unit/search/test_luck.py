@@ -82,7 +82,7 @@ def _corrected(field: list[Candidate], groups: list[str] | None = None) -> tuple
     choice = choose(field, groups=groups)
     assert isinstance(choice.winner, Candidate)
     units = np.arange(N) if groups is None else np.unique(groups, return_inverse=True)[1]
-    return choice.winner, without_luck(field, choice, TARGETS, FOLDS, units=units, seed=0, groups=groups)
+    return choice.winner, without_luck(field, choice.winner, TARGETS, FOLDS, units=units, seed=0, groups=groups)
 
 
 def test_a_single_candidate_keeps_its_number() -> None:
@@ -130,7 +130,7 @@ def test_on_noise_the_reported_interval_holds_chance() -> None:
             for make in (Linear, Knn)
         ]
         choice = choose(field)
-        estimate = without_luck(field, choice, targets, folds[None], units=np.arange(60), seed=seed)
+        estimate = without_luck(field, choice.winner, targets, folds[None], units=np.arange(60), seed=seed)
         held += estimate.low <= 0.5 <= estimate.high
         n_runs += 1
     assert held >= binom.ppf(0.005, n_runs, 0.95)

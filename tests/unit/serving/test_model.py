@@ -13,11 +13,13 @@ from PIL import Image
 from headstart.adaptation.gate import Gate, directions
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.data.dataset import Items, LeftOut
+from headstart.data.identify import content_keys
 from headstart.errors import BundleError, DataError, OptionError
 from headstart.evaluation.conformal import prediction_sets
-from headstart.features.extract import Features
+from headstart.features.extract import Features, extract
 from headstart.features.memory import MemoryStore
 from headstart.serving import Model, Predictions, joined, load
+from headstart.serving._inputs import as_items
 
 
 @pytest.fixture
@@ -64,6 +66,21 @@ def test_an_item_is_predicted_the_same_whatever_the_batch(model: Model) -> None:
     arrays = _arrays(70)
     alone = np.vstack([model.predict([array]).probabilities for array in arrays[:3]])
     np.testing.assert_allclose(model.predict(arrays).probabilities[:3], alone, atol=1e-6)
+
+
+def test_several_heads_on_one_network_answer_with_their_average(tmp_path: Path) -> None:
+    several = load(sample.of_pixels(tmp_path, several=True))
+    (one, share), (other, rest) = several.bundle.predictor.members
+    features = extract(
+        content_keys(as_items(_arrays(4), "image")[0])[0],
+        list(several.bundle.backbones.values()),
+        store=MemoryStore(),
+        compute=several.compute,
+    ).features
+    seen = {each.backbone.name: each for each in features}
+    expected = share * one.probabilities(seen) + rest * other.probabilities(seen)
+    assert len(several.bundle.backbones) == 1
+    np.testing.assert_allclose(several.predict_proba(_arrays(4)), expected, atol=1e-6)
 
 
 def test_what_cannot_be_used_is_listed_and_the_others_know_their_rows(model: Model, photos: Path) -> None:
