@@ -46,7 +46,8 @@ def made(n: int, *, seed: int = 0) -> tuple[Dataset, dict[str, Features], np.nda
 def linear(train: Dataset, seen: dict[str, Features], folds: np.ndarray) -> tuple[Candidate, Fitted]:
     winner = try_out(Proposal("last", (BACKBONE,)), seen, train.targets, folds, make=Linear, n_classes=3, seed=0)
     predictor = winner.strategy.fit(seen, train.targets, classes=CLASSES, chosen=winner.out_of_fold)
-    return winner, Fitted(predictor, UNUSED)
+    n = len(train)
+    return winner, Fitted(predictor, UNUSED, predictor.probabilities(seen), np.ones(n, dtype=np.bool_))
 
 
 def test_sets_rest_on_the_calibrated_answers_out_of_fold() -> None:
@@ -148,7 +149,7 @@ def test_where_weights_moved_the_fold_that_was_not_trained_on_sets_the_threshold
     start, _ = linear(train, seen, folds)
     first, last = tuned(train, seen, turned=0.5), tuned(train, seen, turned=1.0)
     moved = judge_moved(start, FineTune(), [(folds == 0, first)], train.targets, seconds=1.0, seed=0)
-    fitted = Fitted(replace(linear(train, seen, folds)[1].predictor), UNUSED, last.local, directions=last.directions)
+    fitted = replace(linear(train, seen, folds)[1], local=last.local, directions=last.directions)
     found = learn_uncertainty(moved, fitted, seen, train, folds, seed=0)
     assert len(found.held_out.scores) == 30
     assert found.gated is not None
