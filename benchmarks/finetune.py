@@ -128,14 +128,19 @@ def cost(folder: Path, options: argparse.Namespace, scratch: Path) -> None:
         train_mode(parts.network)
         batches = [boundary.batch(np.arange(at, at + 32)) for at in range(0, COST_ITEMS, 32)]
         alone = [timed(parts.upper, batches) for _ in range(REPEATS)]
-        whole: list[float] = []
         if local.spec.image is not None:
             pictures = torch.zeros(32, 3, local.spec.image.size_px, local.spec.image.size_px)
             pictures = pictures.to(memory_format=torch.channels_last)
             network = parts.network.requires_grad_(requires_grad=True)
             whole = [timed(network, [(pictures,)] * len(batches)) for _ in range(REPEATS)]
+        else:  # all layers of the encoder; embeddings cost next to nothing
+            every = cut(local, None)
+            lowest = keep_boundary(data.items, local, every, n_views=1, seed=0, compute=compute, folder=scratch)
+            train_mode(every.network)
+            inputs = [lowest.batch(np.arange(at, at + 32)) for at in range(0, COST_ITEMS, 32)]
+            whole = [timed(every.upper, inputs) for _ in range(REPEATS)]
         ours = np.diff(laps[1:]).tolist()  # the first lap has the frozen stages in it
-        middle = [statistics.median(each) if each else float("nan") for each in (ours, alone, whole)]
+        middle = [statistics.median(each) for each in (ours, alone, whole)]
         print(
             f"| {folder.name} | {n_stages} | {middle[0]:.2f} | {middle[1]:.2f} | {middle[0] / middle[1]:.2f} "
             f"| {middle[2]:.2f} | {middle[0] / middle[2]:.2f} |",
