@@ -106,22 +106,24 @@ def test_nothing_is_left_of_a_training_but_the_run(cli: Cli, saved: Path, tmp_pa
     assert left == []
 
 
+@pytest.mark.parametrize("where", ["in the second training", "in the last one"])
 def test_interrupted_and_started_again_it_gives_what_it_would_have(
-    cli: Cli, saved: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, saved: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     data = stripes(Path("photos"))
     arguments = ("fit", data, "--backbone", saved, "--strategy", "finetune", *QUICK, "--out")
     whole = fitted(cli(*arguments, "whole", "--json"))
+    after = 4 if where == "in the second training" else 3 * len(whole["trainings"]) - 1
     with monkeypatch.context() as patch:
-        trained = _interrupting(patch, after=4)
+        trained = _interrupting(patch, after=after)
         stopped = fitted(cli(*arguments, "again", "--json"))
-    assert trained[0] == 4
+    assert trained[0] == after
     assert stopped["unfinished"].startswith("The run was interrupted")
     with monkeypatch.context() as patch:
         trained = _interrupting(patch, after=99)
         again = fitted(cli(*arguments, "again", "--json"))
     # The first fold is taken up as it was, and the second after its first epoch.
-    assert trained[0] == 3 * len(whole["trainings"]) - 4
+    assert trained[0] == 3 * len(whole["trainings"]) - after
     weights = [sorted(file.read_bytes() for file in Path(name).rglob("*.safetensors")) for name in ("whole", "again")]
     assert weights[0] == weights[1] != []
     assert again["evaluation"] == whole["evaluation"]

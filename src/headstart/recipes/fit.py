@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
@@ -19,6 +20,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
 from headstart.data.reduce import known_first, leave_out, trainable
 from headstart.data.split import split
+from headstart.errors import OptionError
 from headstart.features.extract import Compute
 from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
@@ -91,7 +93,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             if len(backbones) > MOST_PASSES:
                 raced = race(climb, backbones, sides.train, rows, priors=considered.priors)
                 backbones = shortlist(raced, backbones, first=backbones[0])
-        trainings = stack.enter_context(_trainings(dataset, options, compute, home))
+        trainings = stack.enter_context(_trainings(sides.train, folds, options, compute, home))
         move = Move(climb, sides.train, folds, sides.test.items, options.seed, trainings.folder, watch)
         ladder = Ladder(climb, move, sides.train, folds, backbones, options)
         ladder.begin()
@@ -108,16 +110,18 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             store=store,
             workspace=workspace,
         )
-        unfinished = ""
         try:
             if ladder.takes_long:
-                ending.write(unfinished=_FIRST, aloud=False)
-                workspace.publish()
+                # Where the first backbone is above a limit, a later one may be within it.
+                with contextlib.suppress(OptionError):
+                    ending.write(unfinished=_FIRST, aloud=False)
+                    workspace.publish()
             ladder.ascend()
+            run = ending.write()
         except KeyboardInterrupt:
-            unfinished, trainings.keep = _INTERRUPTED, True
-            progress.say(unfinished)
-        run = ending.write(unfinished=unfinished)
+            trainings.keep = True
+            progress.say(_INTERRUPTED)
+            run = ending.write(unfinished=_INTERRUPTED)
         workspace.finish()
         sweep(home, idle_s=WEEK_S)
     return run
@@ -148,8 +152,9 @@ def _without(dataset: Dataset, lost: dict[int, str], climb: Climb, progress: Pro
 
 
 def _trainings(
-    dataset: Dataset, options: FitOptions, compute: Compute, home: Path
+    train: Dataset, folds: Int[np.ndarray, " train"], options: FitOptions, compute: Compute, home: Path
 ) -> contextlib.AbstractContextManager[Trainings]:
-    """Where this run's trainings are kept; the same run finds them again."""
+    """Where this run's trainings are kept; a run that holds out the same items in the same order finds them again."""
     asked = options.strategies, sorted(options.settings), options.seed, options.backbones, options.test_share
-    return training_folder(home, [dataset.fingerprint, asked, options.cv[1], compute.device, compute.precision])
+    items = train.items.keys, train.targets.tolist(), folds.tolist()
+    return training_folder(home, [items, asked, compute.device, compute.precision])

@@ -100,6 +100,9 @@ class Ladder:
         """
         with self.climb.clock.step("search"):
             self.move.try_all(self.options.moves, self.backbones, needed=self._needs_moving)
+        if self.options.moves:  # also those that had no time, or failed: they would again
+            backbone = self.move.start().proposal.backbones[0].name
+            self._tried |= {f"{backbone} · {LAST} · {make().name}" for make in self.options.moves}
         while fitting := [each for each in self._possible() if each.least_s <= self.climb.left_s]:
             ordered = sorted(fitting, key=lambda each: -each.merit)
             self._say_plan(ordered)
@@ -108,8 +111,8 @@ class Ladder:
             self.climb.skip(each.name, each.least_s)
         with self.climb.clock.step("search"):
             self._try(joint_proposals([local.spec for local in self._reached]))
-            self.validation = repeat(self.climb, self.train, self.validation, self.options)
             self.move.go_on()
+            self.validation = repeat(self.climb, self.train, self.validation, self.options)
 
     @property
     def _needs_moving(self) -> bool:

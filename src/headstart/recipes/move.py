@@ -204,7 +204,12 @@ class Move:
                     continue
                 reserved_s = max(each.moved.final_s for each in self._trials if each.moved)
                 if 1.1 * before.final_s + reserved_s <= left_s:
-                    trial.moved = self._without(trial, fold, time.monotonic() + left_s - reserved_s)
+                    try:
+                        trial.moved = self._without(trial, fold, time.monotonic() + left_s - reserved_s)
+                    except HeadstartError as error:  # what was judged on other folds is there all the same
+                        self.climb.progress.say(f"{trial.name} goes no further: {error}.")
+                        trial.moved = None
+                        continue
                     place = next(n for n, each in enumerate(self.climb.candidates) if each is before)
                     self.climb.candidates[place] = trial.moved
                     self._tell(trial.moved)
@@ -255,7 +260,13 @@ class Move:
         if not hurry and moved.final_s <= self._left_s(local):
             trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
             deadline = time.monotonic() + self._left_s(local) - self._after_s(local)
-            tuned, why = self._fit(trial, None, None, deadline), "another training on all of them did not go as well"
+            try:
+                tuned, why = (
+                    self._fit(trial, None, None, deadline),
+                    "another training on all of them did not go as well",
+                )
+            except HeadstartError as error:
+                why = f"another training on all of them failed, as {error}"
         # What is shipped is what was judged: no training that went astray, or had less time to learn.
         shorter = tuned.history.cut and (len(tuned.history.epochs) < len(moved.first.history.epochs))
         is_first = tuned is moved.first or shorter or (tuned.history.diverged and not moved.first.history.diverged)

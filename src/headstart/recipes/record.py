@@ -167,10 +167,10 @@ def _numbered(groups: tuple[str, ...] | None) -> tuple[int, ...]:
 
 
 def _candidates(made: Made) -> tuple[CandidateRecord, ...]:
-    """Single candidates as they were tried, and at last the combination that was offered."""
-    candidates, combination = made.climb.candidates, made.choice.combination
-    rows = [_candidate(each, made.climb) for each in candidates]
-    return (*rows, *([_combination(combination, made.climb)] if combination else []))
+    """Single candidates as they were tried, and at last the combination if it became the model."""
+    rows = [_candidate(each, made.climb) for each in made.climb.candidates]
+    winner = made.choice.winner
+    return (*rows, *([_combination(winner, made.climb)] if isinstance(winner, Combination) else []))
 
 
 def _chosen(made: Made) -> ChosenRecord:

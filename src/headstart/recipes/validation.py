@@ -19,6 +19,7 @@ from headstart.reports.record import SelectionRecord, ValidationRecord
 from headstart.search.candidates import Candidate, try_out, with_repeats
 from headstart.search.choice import AnyCandidate
 from headstart.search.luck import without_luck
+from headstart.search.moving import Moved
 
 USUAL = (1, 5)
 """One repeat of five folds."""
@@ -95,8 +96,16 @@ def _repeat_all(
             needed_s = sum(each[-1].seconds for each in done.values())
             task.advance()
     if further:
-        for place, each in on_features.items():
-            climb.candidates[place] = with_repeats(each, done[place], np.stack([first, *further]), groups=train.groups)
+        folds = np.stack([first, *further])
+        repeated = {
+            id(each): with_repeats(each, done[place], folds, groups=train.groups) for place, each in on_features.items()
+        }
+        climb.candidates[:] = [
+            replace(each, start=repeated.get(id(each.start), each.start))
+            if isinstance(each, Moved)
+            else repeated[id(each)]
+            for each in climb.candidates
+        ]
     climb.workspace.log("repeats", done=1 + len(further), wanted=n_wanted, seconds_each=round(needed_s, 3))
     return further, needed_s
 

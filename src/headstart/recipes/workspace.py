@@ -99,9 +99,13 @@ class Workspace:
     def publish(self) -> None:
         """Put a copy of what is there into its place, and go on; whatever happens next, that much is kept.
 
+        Where a run of before is in that place, it stays there until the end: it may be the better one.
+
         Raises:
             OutputError: As for `finish`.
         """
+        if _is_run(self.target) and not self._is_published:
+            return
         copy = self.folder.with_name(f"{self.folder.name}{_COPY}")
         try:
             with _told(self.target):
@@ -209,8 +213,7 @@ def _told(target: Path) -> Iterator[None]:
 def _free_name(name: str) -> Path:
     clean = re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "run"
     names = itertools.chain([clean], (f"{clean}-{number}" for number in itertools.count(2)))
-    free = (path for path in map(Path("runs").joinpath, names) if not path.exists() or _is_unfinished(path))
-    return next(path for path in free if not _is_in_the_making(path))
+    return next(path for path in map(Path("runs").joinpath, names) if not path.exists() and not _is_in_the_making(path))
 
 
 def _check_alone(target: Path, own: Path) -> None:

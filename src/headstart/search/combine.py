@@ -19,11 +19,13 @@ from headstart.backbones.spec import BackboneSpec
 from headstart.evaluation.calibration import softmax
 from headstart.evaluation.comparison import compare_correct
 from headstart.evaluation.intervals import bootstrap_mean
-from headstart.evaluation.metrics import SMALLEST_PROBABILITY, accuracy, correct, item_losses, log_loss
+from headstart.evaluation.metrics import SMALLEST_PROBABILITY, correct, item_losses, log_loss, share_right
 from headstart.evaluation.records import Difference, Estimate
 from headstart.search.candidates import Candidate
 from headstart.search.moving import Moved, some
 
+LEAST_ITEMS = 100
+"""Of fewer tested items no average is judged: the bootstrap of their losses is too sure of itself."""
 LEAST_WEIGHT = 0.05
 """A member with less is dropped: it changes little, and has to be kept and run all the same."""
 
@@ -81,10 +83,11 @@ class Combination:
     def is_better(self) -> bool:
         """Whether it wins over the single candidate by an interval.
 
-        Either it is more accurate, or its probabilities are better and it is as accurate at least. All else is a tie,
-        and a tie goes to the cheaper, which is the single one.
+        Either its accuracy is higher by the interval, or its log loss is lower by the interval and its accuracy higher
+        at all. All else is a tie, and a tie goes to the cheaper, which is the single one: where several heads get the
+        same items right, nobody wants more of them for a better probability.
         """
-        return self.difference.low > 0 or (self.loss_difference.high < 0 and self.difference.value >= 0)
+        return self.difference.low > 0 or (self.loss_difference.high < 0 and self.difference.value > 0)
 
 
 def networks_of(members: Sequence[Member]) -> dict[str, BackboneSpec]:
@@ -175,7 +178,8 @@ def combine(
         groups: For each item what it belongs with; items of one group need not be independent.
 
     Returns:
-        None where fewer than two members keep a weight, or the tested items cannot be parted.
+        None where fewer than two members keep a weight, the tested items cannot be parted, or there are fewer than
+        100 of them: the bootstrap of fewer losses is too sure of itself.
     """
     begin = time.monotonic()
     pool = [each for each in candidates if isinstance(each, Candidate) or each is single]
@@ -187,7 +191,7 @@ def combine(
     weights = _settled(likelihoods, pool, fits)
     parts = _parts(folds[rows], seed, own)
     numbers = np.unique(parts)
-    if np.count_nonzero(weights) < 2 or len(numbers) < 2:
+    if np.count_nonzero(weights) < 2 or len(numbers) < 2 or len(rows) < LEAST_ITEMS:
         return None
     averaged = np.empty_like(probabilities[0])
     for part in numbers:
@@ -227,7 +231,7 @@ def _judged(
         out_of_fold=OutOfFold(logits, {}, 1.0),
         tested=tested,
         right=right,
-        accuracy=accuracy(truth, averaged, groups=groups),
+        accuracy=share_right(right[rows], groups=groups, cross_validated=True),
         log_loss=log_loss(truth, averaged, seed=seed, groups=groups),
         difference=compare_correct(right[rows], single.right[rows], seed=seed, groups=groups),
         loss_difference=bootstrap_mean(gained, seed=seed, groups=groups),

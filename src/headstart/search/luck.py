@@ -70,19 +70,19 @@ class _Seen:
     number: int
     rounds: Bool[np.ndarray, "repeats items"]
     tested: Bool[np.ndarray, " items"]
-    start: Bool[np.ndarray, " items"] | None
+    start: Bool[np.ndarray, "repeats items"] | None
     losses: Float[np.ndarray, " items"]
     width: int
     cost: tuple[float, int]
 
     @staticmethod
     def of(number: int, candidate: AnyCandidate, targets: Int[np.ndarray, " items"]) -> _Seen:
-        start = candidate.start.right if isinstance(candidate, Moved) else None
+        start = candidate.start.rounds if isinstance(candidate, Moved) else None
         losses, proposal = _losses(candidate, targets), candidate.proposal
         return _Seen(number, candidate.rounds, candidate.tested, start, losses, proposal.width, proposal.cost)
 
     def on(self, rows: Bool[np.ndarray, " items"]) -> _Seen:
-        start = None if self.start is None else self.start[rows]
+        start = None if self.start is None else self.start[:, rows]
         rounds, tested = self.rounds[:, rows], self.tested[rows]
         return _Seen(self.number, rounds, tested, start, self.losses[rows], self.width, self.cost)
 
@@ -92,7 +92,7 @@ class _Seen:
         is_whole = bool(self.tested.all())
         accuracy = float(self.rounds.mean())
         if self.start is not None:
-            gains = (self.rounds[0].astype(np.int64) - self.start)[self.tested]
+            gains = (self.rounds[0].astype(np.int64) - self.start[0])[self.tested]
             accuracy = float(self.start.mean()) + (float(gains.mean()) if len(gains) else 0.0)
         return round(accuracy, 9), is_whole, -float(self.losses.mean()) if is_whole else 0.0, -self.width
 

@@ -14,7 +14,7 @@ from headstart.adaptation.strategies.contract import MovingStrategy, OutOfFold
 from headstart.adaptation.strategies.linear import Linear
 from headstart.evaluation.calibration import fit_temperature, softmax
 from headstart.evaluation.comparison import compare_correct
-from headstart.evaluation.metrics import accuracy, correct, log_loss
+from headstart.evaluation.metrics import correct, log_loss, share_right
 from headstart.evaluation.records import Difference, Estimate
 from headstart.features.extract import Features
 from headstart.search.candidates import Candidate, Proposal
@@ -134,7 +134,7 @@ def judge_moved(
         out_of_fold=OutOfFold(logits, folds[0][1].chosen, temperature),
         tested=tested,
         right=right,
-        accuracy=accuracy(targets[tested], probabilities, groups=own),
+        accuracy=share_right(right[tested], groups=own, cross_validated=len(folds) > 1),
         log_loss=log_loss(targets[tested], probabilities, seed=seed, groups=own),
         difference=compare_correct(right[tested], start.right[tested], groups=own),
         seconds=seconds,

@@ -309,7 +309,11 @@ def test_a_run_that_is_not_finished_makes_room_for_the_one_that_goes_on(here: Pa
     Path("runs/data").mkdir(parents=True)
     _unfinished(Path("runs/data"), "killed")
     with open_workspace(None, "data", overwrite=False) as workspace:
-        assert workspace.target == Path("runs/data")
+        assert workspace.target == Path("runs/data-2")  # data of the same name need not be the same data
+    with open_workspace("runs/data", "data", overwrite=False) as workspace:
+        _unfinished(workspace.folder, "first")
+        workspace.publish()
+        assert _content("runs/data") == "killed"  # which may be the better one
         _write(workspace, "whole")
         workspace.finish()
     assert _content("runs/data") == "whole"

@@ -166,15 +166,27 @@ def test_noisy_copies_are_rarely_better() -> None:
     assert taken <= 1
 
 
-def test_better_probabilities_count_where_accuracy_is_no_worse() -> None:
+def test_better_probabilities_count_where_accuracy_is_higher_at_all() -> None:
     half = np.arange(N) // 10 % 2 == 0
     first, second = tried(np.where(half, 0.95, 0.55), name="a"), tried(np.where(half, 0.55, 0.95), name="b")
     found = combine([first, second], first, TARGETS, FOLDS)
     assert found is not None
     assert found.difference.value == 0
     assert found.loss_difference.high < 0
-    assert found.is_better
+    assert not found.is_better
+    assert replace(found, difference=replace(found.difference, value=0.01, low=-0.02)).is_better
     assert not replace(found, difference=replace(found.difference, value=-0.01, low=-0.02)).is_better
+
+
+def test_too_few_items_show_nothing() -> None:
+    first, second = pair()
+    some = np.arange(N) < 99
+
+    def few(each: Candidate) -> Candidate:
+        logits = replace(each.out_of_fold, logits=each.out_of_fold.logits[some])
+        return replace(each, out_of_fold=logits, right=each.right[some])
+
+    assert combine([few(first), few(second)], few(first), TARGETS[some], FOLDS[some]) is None
 
 
 def test_the_items_of_a_fold_have_no_part_in_the_weights_that_predict_them() -> None:
@@ -233,7 +245,10 @@ def test_a_network_without_room_goes_with_all_members_that_need_it() -> None:
     assert combine([a, b, c], a, TARGETS, FOLDS, fits=lambda members: len(members) < 2) is None
 
 
-def test_moved_weights_are_a_member_where_they_won_and_are_judged_where_they_were_tried() -> None:
+def test_moved_weights_are_a_member_where_they_won_and_are_judged_where_they_were_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("headstart.search.combine.LEAST_ITEMS", 80)
     first, second = pair()
     tested = FOLDS == 2
     tuned = moved(first, tested, np.where(np.arange(N) // 10 % 2 == 0, 0.97, 0.45))

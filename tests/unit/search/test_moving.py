@@ -46,7 +46,7 @@ def test_it_is_judged_on_the_items_that_its_trainings_did_not_see() -> None:
     seen = FOLDS < 2
     assert found.tested.tolist() == seen.tolist()
     assert found.right.tolist() == (trained & seen).tolist()
-    assert found.accuracy == share_right(trained[seen])
+    assert found.accuracy == share_right(trained[seen], cross_validated=True)
     assert found.difference.value == pytest.approx(trained[seen].mean() - linear[seen].mean())
     assert found.difference.n == 80
     assert not found.out_of_fold.logits[~seen].any()
