@@ -90,12 +90,13 @@ def _rungs(ladder: Ladder) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("moving", "order"), [(0.5, ["a · last · training", "b"]), (0.001, ["b", "a · last · training"])]
+    ("backbone", "moving", "order"),
+    [(0.01, 0.5, ["a · last · training", "b"]), (0.9, 0.02, ["b", "a · last · training"])],
 )
 def test_what_brings_most_for_its_time_comes_first(
-    begin: Begin, clock: Turned, monkeypatch: pytest.MonkeyPatch, moving: float, order: list[str]
+    begin: Begin, clock: Turned, monkeypatch: pytest.MonkeyPatch, backbone: float, moving: float, order: list[str]
 ) -> None:
-    _gains(monkeypatch, backbone=0.01, moving=moving)
+    _gains(monkeypatch, backbone=backbone, moving=moving)
     ladder, said = begin(spec("b", layers=LAYERS), strategies={"training": partial(Training, clock, share=0.95)})
     ladder.ascend()
     assert [name for name in _rungs(ladder) if name in order] == order
