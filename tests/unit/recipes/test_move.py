@@ -227,6 +227,33 @@ class Failing(Training):
         raise BackboneError("adapters need linear layers, but a has none", hint="Take finetune.")
 
 
+@dataclass(frozen=True)
+class FailingLater(Training):
+    """A strategy whose first training goes well, and no other."""
+
+    def fit(self, *arguments: Any, **options: Any) -> Tuned:
+        if self.calls:
+            raise BackboneError("there is no memory left", hint="Close something.")
+        return super().fit(*arguments, **options)
+
+
+def test_a_training_that_fails_later_leaves_what_was_judged(
+    clock: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, said = made(tmp_path, budget_s=1000, apart=3.0)
+    move.try_all([lambda: FailingLater(clock)], [LOCAL], needed=True)
+    moved = move.climb.candidates[-1]
+    move.go_on()
+    assert move.climb.candidates[-1] is moved
+    assert said.messages == ["a · last · training goes no further: there is no memory left."]
+    monkeypatch.setattr(module, "extract", lambda items, locals_, **_: _Found(len(items)))
+    fitted = move.finish(moved, LOCAL)
+    assert fitted.note == (
+        "The weights were trained on 80 of 100 training items: another training on all of them failed, as there is no "
+        "memory left."
+    )
+
+
 def test_a_strategy_that_cannot_be_trained_is_left_out_where_there_is_another(clock: Turned, tmp_path: Path) -> None:
     move, said = made(tmp_path, budget_s=1000)
     move.try_all([lambda: Failing(clock), lambda: Training(clock)], [LOCAL], needed=True)
