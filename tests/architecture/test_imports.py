@@ -10,7 +10,7 @@ import pytest
 import headstart
 
 HEAVY = "torch pandas sklearn timm transformers matplotlib pyarrow scipy PIL torchvision"
-COMMANDS = ["fit", "rank", "predict", "evaluate", "report", "demo", "backbones", "cache"]
+COMMANDS = ["fit", "rank", "predict", "evaluate", "report", "compare", "demo", "backbones", "cache"]
 
 
 def loaded_by(code: str) -> list[str]:
