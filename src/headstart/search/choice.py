@@ -198,7 +198,7 @@ def _why(
         ahead = _ahead(best, winner, groups)
         points = f"{100 * ahead.value:.1f} points better out-of-fold, which {ahead.n:,} items cannot tell from chance,"
         (called,) = names([best], tried)
-        merit = points if ahead.value else "as good out-of-fold"
+        merit = points if ahead.value > 0 else "as good out-of-fold"
         return f"{called} is {merit} and costs more to run; a tie goes to the cheaper."
     if not others:
         return "It is the most accurate out-of-fold, ahead of every other candidate by more than a tie."
