@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 
 from headstart.adaptation.predictor import AnyPredictor
 from headstart.backbones.loaders.pixels import PIXELS
@@ -25,9 +25,8 @@ from headstart.recipes.control import same_network
 from headstart.recipes.judge import Judgement, from_scratch, judge
 from headstart.recipes.ladder import Ladder
 from headstart.recipes.limits import Limits
-from headstart.recipes.move import Fitted, Move
+from headstart.recipes.move import Move
 from headstart.recipes.nearness import nearness_of
-from headstart.recipes.options import FitOptions
 from headstart.recipes.race import rank_passes
 from headstart.recipes.record import Made, make_record
 from headstart.recipes.ship import ship
@@ -48,25 +47,19 @@ class Ending:
     """Ends a fit, as often as it is asked to: what is written is complete each time.
 
     Attributes:
-        options: What the user asked for.
         dataset: All items.
         sides: Training items and sealed test.
-        folds: The fold of each training item.
         findings: What is remarkable about the data.
-        backbones: Those that were computed, and others.
-        priors: What was known of them before, by name.
+        priors: What was known of the backbones before, by name.
         raced: The race, where there was one.
-        ladder: What was tried.
+        ladder: What was tried, on which backbones and folds, and what the user asked for.
         store: Counts how often the test was opened.
         workspace: Where the run is written.
     """
 
-    options: FitOptions
     dataset: Dataset
     sides: Split
-    folds: Int[np.ndarray, " train"]
     findings: tuple[Finding, ...]
-    backbones: Sequence[Local]
     priors: Mapping[str, Prior]
     raced: Ranking | None
     ladder: Ladder
@@ -92,17 +85,18 @@ class Ending:
             unfinished: Why this is not the end, one sentence. There is then no time for further trainings.
             aloud: Whether it is said what was chosen.
         """
-        climb, sides, options = self._climb, self.sides, self.options
-        clock, train = climb.clock, sides.train
+        climb, sides, options = self._climb, self.sides, self.ladder.options
+        clock, train, folds = climb.clock, sides.train, self.ladder.folds
+        backbones = {each.spec.name: each for each in self.ladder.backbones}
         with clock.step("search"):
             considered, validation = self._considered(), self.ladder.validation
             heads = fitter(climb.seen, train, seed=options.seed)
             limits = Limits(
-                *(climb, {each.spec.name: each for each in self.backbones}, heads),
+                *(climb, backbones, heads),
                 max_latency_ms=options.max_latency_ms,
                 max_size_mb=options.max_size_mb,
             )
-            choice = choose_model(considered, train, self.folds, limits, seed=options.seed)
+            choice = choose_model(considered, train, folds, limits, seed=options.seed)
             selection = None
             if not isinstance(choice.winner, Combination):
                 selection = selection_of(limits.within(considered), choice.winner, train, validation, seed=options.seed)
@@ -111,13 +105,15 @@ class Ending:
         with clock.step("rank"):
             ranking = rank_passes(climb, train, priors=self.priors, raced=self.raced)
             nearest = choice.on_features.proposal.backbones[0].name
-            local = next(each for each in self.backbones if each.spec.name == nearest)
+            local = backbones[nearest]
             nearness = nearness_of(local, climb.seen[nearest])
         with clock.step("fit"):
             fitted = fit_model(
                 *(choice, train),
                 fit=heads,
-                finish=lambda moved: self._finish(moved, hurry=bool(unfinished)),
+                finish=lambda moved: self._move.finish(
+                    moved, backbones[moved.proposal.backbones[0].name], hurry=bool(unfinished)
+                ),
                 seen=climb.seen,
             )
             notes = [fitted.note, self._not_tried()]
@@ -126,20 +122,17 @@ class Ending:
                 choice.on_features,
                 climb.seen,
                 train.targets,
-                self.folds,
+                folds,
                 n_classes=len(train.classes),
                 seed=options.seed,
                 units=units_of(train, seed=options.seed, purpose="learning curve").of_items,
             )
             curve = replace(curve, sentence=f"{_of_curve(choice)}{curve.sentence}")
-            doubts = learn_uncertainty(choice.winner, fitted, climb.seen, train, self.folds, seed=options.seed)
+            doubts = learn_uncertainty(choice.winner, fitted, climb.seen, train, folds, seed=options.seed)
         with clock.step("evaluate"):
             judgement = self._judge(fitted.predictor, local, hurry=bool(unfinished))
             uncertainty = judge_uncertainty(
-                doubts,
-                judgement.targets,
-                fitted.predictor.probabilities(climb.unseen),
-                climb.unseen,
+                *(doubts, judgement.targets, judgement.probabilities, climb.unseen),
                 seed=options.seed,
                 groups=sides.test.groups,
             )
@@ -166,8 +159,8 @@ class Ending:
             validation=validation.record,
             selection=selection,
         )
-        usable = [*self.backbones, *([fitted.local] if fitted.local else [])]
-        return _write(made, fitted.predictor, doubts, {each.spec.name: each for each in usable}, self.workspace)
+        usable = backbones | ({fitted.local.spec.name: fitted.local} if fitted.local else {})
+        return _write(made, fitted.predictor, doubts, usable, self.workspace)
 
     def _considered(self) -> list[AnyCandidate]:
         """Those that the user named: a linear head may only be there because a training starts from it.
@@ -175,7 +168,7 @@ class Ending:
         Where moving weights has clearly done harm to all of them, that head is considered too.
         """
         candidates = self._climb.candidates
-        named = [each for each in candidates if each.strategy.name in self.options.strategies]
+        named = [each for each in candidates if each.strategy.name in self.ladder.options.strategies]
         if named and all(isinstance(each, Moved) and each.difference.high < 0 for each in named):
             self._climb.progress.say("Moving the weights did harm, so the heads on features are considered as well.")
             return candidates
@@ -184,19 +177,14 @@ class Ending:
     def _not_tried(self) -> str:
         """What became of strategies that were named and are not among the candidates, or nothing."""
         tried = {each.strategy.name for each in self._climb.candidates}
-        missing = [name for name in self.options.strategies if name not in tried]
+        missing = [name for name in self.ladder.options.strategies if name not in tried]
         return f"Named, but left out for want of time or because of an error: {', '.join(missing)}." if missing else ""
 
-    def _finish(self, moved: Moved, *, hurry: bool) -> Fitted:
-        """The last training, of the backbone that the first ones were of."""
-        name = moved.proposal.backbones[0].name
-        return self._move.finish(moved, next(each for each in self.backbones if each.spec.name == name), hurry=hurry)
-
     def _judge(self, predictor: AnyPredictor, local: Local, *, hurry: bool) -> Judgement:
-        climb, sides, options = self._climb, self.sides, self.options
+        climb, sides, options = self._climb, self.sides, self.ladder.options
         if self._scratch is None:
             control = (climb.seen[PIXELS.name], climb.unseen[PIXELS.name]) if PIXELS.name in climb.seen else None
-            self._scratch = from_scratch(sides.train, self.folds, sides.test.items, control)
+            self._scratch = from_scratch(sides.train, self.ladder.folds, sides.test.items, control)
         network = None if hurry else same_network(local, sides, climb, options=options, folder=self.workspace.folder)
         return judge(
             *(sides.test, predictor, climb.unseen),
@@ -233,7 +221,7 @@ def _write(
             workspace.folder / "predictions_test.csv",
             sealed.items.names,
             classes=predictor.classes,
-            probabilities=predictor.probabilities(made.climb.unseen),
+            probabilities=judgement.probabilities,
             targets=[sealed.classes[target] for target in judgement.targets],
         )
         draft = make_record(made)

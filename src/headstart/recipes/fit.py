@@ -98,12 +98,9 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         ladder = Ladder(climb, move, sides.train, folds, backbones, options)
         ladder.begin()
         ending = Ending(
-            options=options,
             dataset=dataset,
             sides=sides,
-            folds=folds,
             findings=findings,
-            backbones=backbones,
             priors=considered.priors,
             raced=raced,
             ladder=ladder,

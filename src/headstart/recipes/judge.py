@@ -39,12 +39,14 @@ class Judgement:
         control: Of the models without pretrained knowledge, on the same items.
         mistakes: The most confident ones.
         targets: The classes of the test items, now known.
+        probabilities: What the chosen model says about them, one column for each class that it knows.
     """
 
     evaluation: Evaluation
     control: ControlRecord
     mistakes: tuple[Mistake, ...]
     targets: Int[np.ndarray, " items"]
+    probabilities: Float64[np.ndarray, "items classes"]
 
 
 def from_scratch(
@@ -94,7 +96,7 @@ def judge(
         network: What the same network from scratch says; None where nobody asked.
         seed: Of the intervals' bootstrap.
     """
-    probabilities = predictor.probabilities(features)
+    answers = predictor.probabilities(features)
     frequent = majority(train.targets, sealed.n, n_classes=len(train.classes))
     targets = sealed.open()
 
@@ -102,7 +104,7 @@ def judge(
         # Classes that only the test has come last, and nobody predicts them: such items count as errors.
         return np.pad(theirs, ((0, 0), (0, len(sealed.classes) - theirs.shape[1])))
 
-    probabilities, frequent, scratch = padded(probabilities), padded(frequent), padded(scratch)
+    probabilities, frequent, scratch = padded(answers), padded(frequent), padded(scratch)
 
     def against(name: str, theirs: Float64[np.ndarray, "items classes"]) -> ControlModel:
         difference = compare(targets, probabilities, theirs, seed=seed, groups=sealed.groups)
@@ -124,7 +126,7 @@ def judge(
         network=untrained,
     )
     evaluation = evaluate_predictions(targets, probabilities, sealed.classes, seed=seed, groups=sealed.groups)
-    return Judgement(evaluation, control, _mistakes(sealed, probabilities, targets), targets)
+    return Judgement(evaluation, control, _mistakes(sealed, probabilities, targets), targets, answers)
 
 
 def _mistakes(
