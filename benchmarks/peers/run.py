@@ -110,17 +110,28 @@ FASTAI = Environment(
     packages=("beartype", "cloudpickle", "matplotlib", "packaging", "pandas", "pyyaml", "requests", "rich", "scipy"),
     check="fastai.vision.all, timm",
 )
+SETFIT = Environment("setfit", packages=("setfit==1.2.0",), check="setfit, sentence_transformers")
 EXAMPLE: dict[str, Any] = {"learning_rate": 5e-5, "augment": True}
 SUITED: dict[str, Any] = {"learning_rate": 1e-3, "augment": False}
 PEERS = {
+    "plain_sklearn": Peer("plain_sklearn.py"),
     "linear_sklearn": Peer("linear_sklearn.py"),
-    "headstart_linear": Peer("headstart_fit.py", {"strategy": "", "budget": "2m"}),
-    OURS: Peer("headstart_fit.py", {"strategy": "finetune", "budget": "2m"}),
+    "headstart_20s": Peer("headstart_fit.py", {"budget": "20s"}),
+    "headstart_60s": Peer("headstart_fit.py", {"budget": "60s"}),
+    "headstart_5m": Peer("headstart_fit.py", {"budget": "5m"}),
+    "headstart": Peer("headstart_fit.py", {"budget": "2m", "same": True}),
+    OURS: Peer("headstart_fit.py", {"strategy": "finetune", "budget": "2m", "same": True}),
+    "hf_trainer_1": Peer("hf_trainer.py", {"epochs": 1, **EXAMPLE}, TRAINER),
     "hf_trainer_3": Peer("hf_trainer.py", {"epochs": 3, **EXAMPLE}, TRAINER),
     "hf_trainer_5": Peer("hf_trainer.py", {"epochs": 5, **EXAMPLE}, TRAINER),
+    "hf_trainer_1_suited": Peer("hf_trainer.py", {"epochs": 1, **SUITED}, TRAINER, ("image",)),
     "hf_trainer_3_suited": Peer("hf_trainer.py", {"epochs": 3, **SUITED}, TRAINER, ("image",)),
     "hf_trainer_5_suited": Peer("hf_trainer.py", {"epochs": 5, **SUITED}, TRAINER, ("image",)),
+    "fastai_1": Peer("fastai_tune.py", {"epochs": 1}, FASTAI, ("image",)),
     "fastai_3": Peer("fastai_tune.py", {"epochs": 3}, FASTAI, ("image",)),
+    "setfit_20": Peer("setfit_tune.py", {"max_steps": 20}, SETFIT, ("text",)),
+    "setfit_60": Peer("setfit_tune.py", {"max_steps": 60}, SETFIT, ("text",)),
+    "setfit_240": Peer("setfit_tune.py", {"max_steps": 240}, SETFIT, ("text",)),
 }
 
 

@@ -16,6 +16,7 @@ from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute, Extraction, Features, extract, namespace_of
+from headstart.features.namespace import Namespace
 from headstart.features.protocol import FeatureStore, KnownSpeeds
 from headstart.features.views import PLAIN, View
 from headstart.recipes.workspace import Clock, Log
@@ -23,7 +24,7 @@ from headstart.search.candidates import Proposal, proposals, try_out
 from headstart.search.choice import AnyCandidate
 
 RESERVE_S = 4.0
-"""For evaluation, report and bundle."""
+"""For evaluation, report and bundle, until it is known what they take."""
 _FIRST_SHARE = 0.7  # of the time that is left, for the pass of the first backbone
 _ENOUGH_TO_TIME = 32
 _LOADING_S = 1.0
@@ -45,6 +46,7 @@ class Climb:
         candidates: What was tried so far.
         unfit: Why backbones are left out that fail on items that others can do, by name.
         reserved_s: Seconds that must be left for a last training, beside those for evaluation, report and bundle.
+        ending_s: Seconds for these.
     """
 
     items: Items
@@ -61,14 +63,16 @@ class Climb:
     candidates: list[AnyCandidate] = field(default_factory=list)
     unfit: dict[str, str] = field(default_factory=dict)
     reserved_s: float = 0.0
+    ending_s: float = RESERVE_S
     _known: dict[str, Local] = field(default_factory=dict)  # all that were asked of the store or computed
     _damaged: dict[int, str] = field(default_factory=dict)
     _sides: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
+    _missing: dict[Namespace, int] = field(default_factory=dict)  # how many of all items; asked at each rung
 
     @property
     def left_s(self) -> float:
         """Seconds for further rungs, all but what is reserved; may be negative."""
-        return self.clock.left_s - RESERVE_S - self.reserved_s
+        return self.clock.left_s - self.ending_s - self.reserved_s
 
     def first_pass(self, backbones: Sequence[Local]) -> dict[int, str]:
         """Compute the first backbone (and what comes with it) for as many items as the budget allows.
@@ -98,6 +102,7 @@ class Climb:
 
     def keep(self, rows: Int[np.ndarray, " rows"]) -> None:
         """Go on with these items alone."""
+        self._missing.clear()
         self.items = self.items.take(rows)
         self.features = {name: features.take(rows) for name, features in self.features.items()}
 
@@ -279,6 +284,7 @@ class Climb:
 
     def _compute(self, items: Items, backbones: Sequence[Local], deadline: float | None) -> Extraction:
         """Compute, and write down how long it took."""
+        self._missing.clear()
         found = extract(
             items, backbones, store=self.store, compute=self.compute, deadline=deadline, progress=self.progress
         )
@@ -340,8 +346,14 @@ class Climb:
         self.speeds.remember_speed(name, max(items_per_s, (items_per_s + before) / 2), **self.where)
 
     def _n_missing(self, backbone: Local, items: Items, view: View = PLAIN) -> int:
-        _, there = self.store.read(namespace_of(backbone, self.compute, view), items.keys)
-        return int((~there).sum())
+        namespace = namespace_of(backbone, self.compute, view)
+        if items is self.items and namespace in self._missing:
+            return self._missing[namespace]
+        _, there = self.store.read(namespace, items.keys)
+        n_missing = int((~there).sum())
+        if items is self.items:
+            self._missing[namespace] = n_missing
+        return n_missing
 
     def _scaled_pace(self, known: BackboneSpec, backbone: Local) -> float | None:
         """The pace of another backbone by the ratio of costs, or None where something is not known."""

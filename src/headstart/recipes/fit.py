@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.ending import Ending
 from headstart.recipes.ladder import Ladder
-from headstart.recipes.move import Move, check_modality
+from headstart.recipes.move import Move, check_adapters, check_modality
 from headstart.recipes.options import FitOptions
 from headstart.recipes.race import MOST_PASSES, race, shortlist
 from headstart.recipes.reading import name_of, read
@@ -36,6 +37,8 @@ from headstart.recipes.watch import watching
 from headstart.recipes.workspace import Clock, open_workspace
 from headstart.reports import Run
 
+_SLOWER = 1.5
+"""The end of a run has more candidates to choose from and to show than the first model had: as many times as long."""
 _FIRST = "This is the first model of a run that went on to look for a better one and did not come to its end."
 _INTERRUPTED = (
     "The run was interrupted: this is the best that was found until then. The same command goes on from there."
@@ -72,6 +75,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             considered = consider(dataset, options, home, clock, progress)
             backbones = considered.backbones
             check_modality(options.every_strategy, dataset.modality)
+            check_adapters(options.every_strategy, backbones)
             workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
         climb = Climb(dataset.items, store, store, compute, clock, workspace, progress)
         with clock.step("extract"):
@@ -111,8 +115,10 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             if ladder.takes_long:
                 # Where the first backbone is above a limit, a later one may be within it.
                 with contextlib.suppress(OptionError):
+                    begin = time.monotonic()
                     ending.write(unfinished=_FIRST, aloud=False)
                     workspace.publish()
+                    climb.ending_s = max(climb.ending_s, _SLOWER * (time.monotonic() - begin))
             ladder.ascend()
             run = ending.write()
         except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, Movi
 from headstart.adaptation.strategies.linear import Linear
 from headstart.adaptation.strategies.settings import settled, values_of
 from headstart.backbones.resolve import Local
+from headstart.backbones.tensors import has_linear_layers
 from headstart.data.dataset import Dataset, Items
 from headstart.errors import HeadstartError, OptionError
 from headstart.evaluation.calibration import softmax
@@ -25,7 +26,7 @@ from headstart.evaluation.metrics import accuracy
 from headstart.evaluation.records import Estimate
 from headstart.features.extract import extract
 from headstart.features.memory import MemoryStore
-from headstart.recipes.climb import RESERVE_S, Climb
+from headstart.recipes.climb import Climb
 from headstart.recipes.watch import Watch
 from headstart.search.candidates import Candidate
 from headstart.search.choice import choose
@@ -54,6 +55,26 @@ def check_modality(strategies: Iterable[Strategy | MovingStrategy], modality: st
                 f"the strategy {strategy.name!r} is for {' and '.join(strategy.modalities)}s, "
                 f"but the data holds {modality}s",
                 hint=f"For {modality}s there are {', '.join(_names_for(modality))}.",
+            )
+
+
+def check_adapters(strategies: Iterable[Strategy | MovingStrategy], backbones: Sequence[Local]) -> None:
+    """Refuse adapters where no backbone has layers that they could stand beside, before anything is computed.
+
+    Args:
+        strategies: What was asked for.
+        backbones: Those that come into question.
+
+    Raises:
+        OptionError: If one cannot be used.
+    """
+    for strategy in strategies:
+        if getattr(strategy, "trains", "") == "adapters" and not any(map(has_linear_layers, backbones)):
+            raise OptionError(
+                f"the strategy {strategy.name!r} trains adapters beside linear layers, "
+                f"but there are none below the head of {' and '.join(local.spec.name for local in backbones)}",
+                hint="For convolutional networks use --strategy biases; "
+                "adapters are for vision transformers and networks for texts.",
             )
 
 
@@ -257,7 +278,9 @@ class Move:
             hurry: Whether nothing may be trained any more.
         """
         tuned, why = moved.first, "there was no time left for another training on all of them"
-        if not hurry and moved.final_s <= self._left_s(local):
+        n_first = np.count_nonzero(self.folds != self.folds.min())
+        # With as many steps as the first had it is as good, in fewer epochs, since each has more of them.
+        if not hurry and moved.final_s * n_first / len(self.folds) <= self._left_s(local):
             trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
             deadline = time.monotonic() + self._left_s(local) - self._after_s(local)
             try:
@@ -268,14 +291,14 @@ class Move:
             except HeadstartError as error:
                 why = f"another training on all of them failed, as {error}"
         # What is shipped is what was judged: no training that went astray, or had less time to learn.
-        shorter = tuned.history.cut and (len(tuned.history.epochs) < len(moved.first.history.epochs))
+        n_steps, n_first_steps = len(tuned.history.epochs) * len(self.folds), len(moved.first.history.epochs) * n_first
+        shorter = tuned.history.cut and n_steps < n_first_steps
         is_first = tuned is moved.first or shorter or (tuned.history.diverged and not moved.first.history.diverged)
         tuned = moved.first if is_first else tuned
         seen, note = np.ones(len(self.folds), dtype=np.bool_), ""
         if is_first:
             seen = self.folds != self.folds.min()
-            n_seen = np.count_nonzero(seen)
-            note = f"The weights were trained on {n_seen:,} of {len(seen):,} training items: {why}."
+            note = f"The weights were trained on {n_first:,} of {len(seen):,} training items: {why}."
             self.climb.progress.say(note)
         name, temperature = tuned.local.spec.name, moved.out_of_fold.temperature
         found = extract(self.unseen, [tuned.local], store=MemoryStore(), compute=self.climb.compute)
@@ -314,7 +337,7 @@ class Move:
 
     def _left_s(self, local: Local) -> float:
         """Seconds for trainings: what is left but for the features of the test, the report and the bundle."""
-        return self.climb.clock.left_s - RESERVE_S - self.climb.pass_s(local, self.unseen)
+        return self.climb.clock.left_s - self.climb.ending_s - self.climb.pass_s(local, self.unseen)
 
     def _reserve(self) -> None:
         """Other rungs must leave time for the last training of what looks as if it helped."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from headstart.evaluation.comparison import compare_correct, is_tie
+from headstart.evaluation.comparison import TIE_MARGIN, compare_correct, is_tie
 from headstart.evaluation.records import Difference
 from headstart.search.candidates import Candidate
 from headstart.search.combine import Combination
@@ -50,11 +50,11 @@ def choose(candidates: Sequence[AnyCandidate], *, groups: Sequence[str] | None =
     """Choose by out-of-fold accuracy; ties go to the cheaper.
 
     A candidate ties with the most accurate one when the 95 % interval of their paired difference contains zero and it
-    is at most 2 points behind: that few items cannot tell two apart does not make the worse one good. Among
-    those of equal cost, such as several layers of one pass, the more accurate wins, then the one with the lower log
-    loss, then the narrower. Where weights moved and only some folds were tried, the accuracy is that of the head which
-    the training started from, on all items, and what moving brought on those that were tried; ties are told apart on
-    the items that both have.
+    is at most 2 points behind, on the items that both were tested on and by the accuracy to expect on all of them: that
+    few items cannot tell two apart does not make the worse one good. Among those of equal cost, such as several layers
+    of one pass, the more accurate wins, then the one with the lower log loss, then the narrower. Where weights moved
+    and only some folds were tried, the accuracy is that of the head which the training started from, on all items, and
+    what moving brought on those that were tried; ties are told apart on the items that both have.
 
     Args:
         candidates: At least one, cross-validated on the same items and folds.
@@ -63,7 +63,7 @@ def choose(candidates: Sequence[AnyCandidate], *, groups: Sequence[str] | None =
     best, tied, winner = decide(
         candidates,
         merit=_merit,
-        ties=lambda best, each: is_tie(_ahead(best, each, groups)),
+        ties=lambda best, each: _is_near(best, each) and is_tie(_ahead(best, each, groups)),
         cost=lambda each: each.proposal.cost,
     )
     others = tuple(each for each in tied if each is not winner)
@@ -83,6 +83,15 @@ def expected_accuracy(candidate: AnyCandidate) -> float:
     if isinstance(candidate, Moved):
         return candidate.start.accuracy.value + candidate.difference.value
     return candidate.accuracy.value
+
+
+def _is_near(best: AnyCandidate, other: AnyCandidate) -> bool:
+    """Whether another candidate is within the margin of a tie by what is to be expected on all items.
+
+    A training that was tested on one fold is hardly ever set apart by these items alone, although its start may be
+    far behind on all of them.
+    """
+    return round(expected_accuracy(best) - expected_accuracy(other), 9) <= TIE_MARGIN
 
 
 _Tried = TypeVar("_Tried")

@@ -8,20 +8,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from search.synthetic import features, spec
 
 from headstart.adaptation.epochs import Epoch, History, Scores
-from headstart.adaptation.strategies import FineTune, Views
+from headstart.adaptation.strategies import FineTune, Lora, Views
 from headstart.adaptation.strategies.linear import Linear
 from headstart.adaptation.tuning import Tuned
-from headstart.backbones.resolve import Local
+from headstart.backbones.resolve import WEIGHTS, Local
 from headstart.data.dataset import Dataset, Items
 from headstart.errors import BackboneError, OptionError
 from headstart.features.extract import Compute, Features
 from headstart.features.memory import MemoryStore
 from headstart.recipes import move as module
 from headstart.recipes.climb import Climb
-from headstart.recipes.move import Move, check_modality
+from headstart.recipes.move import Move, check_adapters, check_modality
 from headstart.recipes.watch import Watch
 from headstart.recipes.workspace import Clock, NoLog
 from headstart.search.candidates import Proposal, try_out
@@ -282,3 +283,22 @@ def test_strategies_are_refused_for_items_that_they_are_not_for(clock: Turned) -
     with pytest.raises(OptionError, match="the strategy 'views' is for images, but the data holds texts") as caught:
         check_modality([FineTune(), Views(())], "text")
     assert "finetune" in str(caught.value.hint)
+
+
+def test_adapters_are_refused_where_no_network_has_linear_layers(tmp_path: Path) -> None:
+    for name, weight in (("conv", np.zeros((4, 3, 3, 3))), ("vit", np.zeros((4, 4)))):
+        (tmp_path / name).mkdir()
+        tensors = {
+            "stem.weight": np.zeros((4, 3, 3, 3)),
+            "embeddings.words.weight": np.zeros((9, 4)),
+            "a.weight": weight,
+        }
+        save_file(tensors, tmp_path / name / WEIGHTS)
+    conv, vit = (Local(spec(name), tmp_path / name, {}) for name in ("conv", "vit"))
+    check_adapters([FineTune(), Lora()], [conv, vit])
+    check_adapters([FineTune()], [conv])
+    for asked in (Lora(), FineTune(trains="adapters")):
+        with pytest.raises(
+            OptionError, match="trains adapters beside linear layers, but there are none below the head of conv"
+        ):
+            check_adapters([asked], [conv])

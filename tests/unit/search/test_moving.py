@@ -87,6 +87,16 @@ def test_a_fold_that_suits_a_training_does_not_make_it_the_best() -> None:
     assert choose([trained.start, trained]).winner is trained.start
 
 
+def test_one_fold_does_not_make_a_tie_of_what_starts_far_behind() -> None:
+    """On that fold all are alike; on the others the head that it started from errs five times as often."""
+    start = np.where(FOLDS == 0, right(N, 180), np.arange(N) % 4 > 0)
+    dear = candidate(np.where(FOLDS == 0, right(N, 180), np.arange(N) % 20 > 0), name="dear", gflops=9.0)
+    trained = moved(start, start, n_folds=1, gflops=1.0)
+    choice = choose([trained.start, dear, trained])
+    assert choice.winner is dear
+    assert choice.ties == ()
+
+
 def test_a_training_that_is_no_better_loses_to_its_head() -> None:
     start = right(N, 190)
     worse = moved(start, right(N, 150), n_folds=5)
