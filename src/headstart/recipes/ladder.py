@@ -152,7 +152,11 @@ class Ladder:
                 cost = self.move.cost(strategy, local)
                 called = f"{local.spec.name} · {LAST} · {name}"
                 make_it = partial(self._train, strategy, local)
-                yield Rung(called, cost.first_s, cost.final_s, cost.least_s, gain, make_it)
+                less = gain - gains.FEWER_ITEMS * error
+                if cost.least_s > self.climb.left_s and less >= gains.LEAST_GAIN:
+                    yield Rung(called, cost.first_s, 0.0, cost.alone_s, less, make_it)
+                else:
+                    yield Rung(called, cost.first_s, cost.final_s, cost.least_s, gain, make_it)
 
     def _make(self, rung: Rung) -> None:
         before, begin = self._best, time.monotonic()

@@ -137,11 +137,13 @@ class Cost:
         first_s: A training without the first fold that nothing ends early.
         final_s: What follows if it is chosen: a training on all items, and the features of the test.
         least_s: All of it with as few epochs as are worth it.
+        alone_s: The same without the training on all items.
     """
 
     first_s: float
     final_s: float
     least_s: float
+    alone_s: float
 
 
 @dataclass
@@ -246,10 +248,12 @@ class Move:
         epochs_s, after_s = self._epochs_s(strategy, local), self._after_s(local)
         test_s = self.climb.pass_s(local, self.unseen)
         share = float(np.mean(self.folds != self.folds.min()))
+        few_s = _LEAST * share * epochs_s + after_s
         return Cost(
             first_s=frozen_s + share * epochs_s + after_s,
             final_s=epochs_s + after_s + test_s,
-            least_s=frozen_s + _LEAST * (1 + share) * epochs_s + 2 * after_s + test_s,
+            least_s=frozen_s + 2 * few_s + test_s,  # on all items as many steps will do
+            alone_s=frozen_s + few_s + test_s,
         )
 
     def start(self, local: Local | None = None) -> Candidate:
@@ -311,7 +315,8 @@ class Move:
     def _first(self, trial: _Trial, *, n_left: int) -> Moved | None:
         """The first training of a strategy, or None where there is no time for it.
 
-        It has its share of the time: so many strategies are to come, and at last there is a training on all items.
+        It has its share of the time: so many strategies are to come, and at last there is a training on all items,
+        unless that would leave too few epochs for either.
         """
         local, fold = trial.local, int(self.folds.min())
         predicted = self.climb.pass_s(local, self.train.items, n_views=self._n_views(trial.strategy))
@@ -319,8 +324,10 @@ class Move:
         if predicted > left_s:
             self.climb.skip(trial.name, predicted, left_s=left_s)
             return None
-        whole = len(self.folds) / np.count_nonzero(self.folds != fold)
-        share_s = (left_s - predicted) / (n_left + whole)
+        share = float(np.mean(self.folds != fold))
+        share_s = (left_s - predicted) / (n_left + 1 / share)
+        if share_s < _LEAST * share * self._epochs_s(trial.strategy, local):
+            share_s = (left_s - predicted) / n_left
         return self._without(trial, fold, time.monotonic() + predicted + share_s - self._after_s(local))
 
     def _without(self, trial: _Trial, fold: int, deadline: float) -> Moved:

@@ -153,6 +153,20 @@ def test_time_for_the_last_training_is_kept_from_later_steps(
     assert _rungs(ladder)[:2] == ["a · last · training", "b"]
 
 
+def test_without_time_for_all_items_a_training_must_promise_more_than_these_would_teach(
+    begin: Begin, clock: Turned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 epochs of 100 items at three passes each are 60 s; half of it on four fifths of the items is the least."""
+    for moving, expected in ((0.5, ["a · last · training"]), (0.007, [])):
+        _gains(monkeypatch, backbone=0.0, moving=moving)
+        training = partial(Training, clock, share=0.95, epochs=200, seconds=40.0)
+        ladder, _ = begin(budget_s=RESERVE_S + 40 + clock.now, strategies={"training": training})
+        cost = ladder.move.cost(training(), ladder.backbones[0])
+        assert cost.alone_s < 40 < cost.least_s
+        ladder.ascend()
+        assert _rungs(ladder) == expected
+
+
 def test_weights_are_not_moved_unasked_where_hardly_an_error_is_left(begin: Begin, clock: Turned) -> None:
     ladder, _ = begin(strategies={"training": partial(Training, clock)}, apart=50.0)
     assert max(each.accuracy.value for each in ladder.climb.candidates) == 1.0
