@@ -1,20 +1,26 @@
 """Draws what was measured: test accuracy against the seconds of the whole process, one small plot a set.
 
-    python benchmarks/peers/curves.py [--rows CSV] [--out PNG]
+    python benchmarks/peers/curves.py [--rows CSV] [--budgets CSV] [--out PNG]
 
-Needs matplotlib, which headstart does not: pip install matplotlib. Of headstart the budgets of 20 s, 60 s and 5 min are
-joined; of another library the runs that differ in nothing but their length.
+Needs matplotlib, which headstart does not: pip install matplotlib. Of headstart the plain command with 20 s, 60 s and
+5 min is shown, with whatever backbones are on the disk (`benchmarks/budgets.py`); of another library the runs that
+differ in nothing but their length, from the weights of one backbone (`run.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-from run import RESULTS, Row, read_rows
+from run import HERE, RESULTS, Row, read_rows
+
+sys.path.append(str(HERE.parent))
+
+import budgets
 
 mpl.use("agg")
 from matplotlib import pyplot as plt
@@ -40,8 +46,8 @@ class Line:
     marker: str
 
 
+OURS = Line("headstart fit, 20 s, 60 s and 5 min", (), "#0b5fa5", "o")
 LINES = (
-    Line("headstart fit, 20 s, 60 s and 5 min", ("headstart_20s", "headstart_60s", "headstart_5m"), "#0b5fa5", "o"),
     Line("Trainer, defaults", ("hf_trainer_1", "hf_trainer_3", "hf_trainer_5"), "#c2571a", "s"),
     Line("Trainer, a rate that suits", ("hf_trainer_1_suited", "hf_trainer_3_suited"), "#e3a06f", "s"),
     Line("fastai fine_tune", ("fastai_1", "fastai_3"), "#3d8c40", "^"),
@@ -50,30 +56,30 @@ LINES = (
 )
 
 
-def draw(rows: Sequence[Row], out: Path) -> None:
+def draw(rows: Sequence[Row], ours: Sequence[budgets.Row], out: Path) -> None:
     """Write the picture.
 
     Args:
-        rows: What was measured; sets without a run of headstart are left out.
+        rows: What was measured of others.
+        ours: What was measured of headstart, a plot for each set.
         out: A PNG.
     """
-    sets = list(dict.fromkeys(row.set for row in rows if row.peer in LINES[0].peers))
+    sets = list(dict.fromkeys(row.set for row in ours))
     n_columns = min(4, len(sets))
     n_rows = -(-len(sets) // n_columns)
     figure, plots = plt.subplots(n_rows, n_columns, figsize=(3.1 * n_columns, 2.7 * n_rows + 0.6), squeeze=False)
     handles = {}
     for name, plot in zip(sets, plots.flat, strict=False):
         of_set = [row for row in rows if row.set == name]
-        for line in LINES:
-            # Where several were measured on the same peer, such as other numbers of items, the whole set counts.
-            found = sorted((row.seconds, row.accuracy) for row in of_set if row.peer in line.peers)
+        points = {line: [(row.seconds, row.accuracy) for row in of_set if row.peer in line.peers] for line in LINES}
+        points[OURS] = [(row.seconds, row.accuracy) for row in ours if row.set == name]
+        for line, found in points.items():
             if found:
-                seconds, accuracy = zip(*found, strict=True)
+                seconds, accuracy = zip(*sorted(found), strict=True)
                 (handles[line.label],) = plot.plot(
                     *(seconds, accuracy), color=line.colour, marker=line.marker, markersize=4, linewidth=1.2
                 )
-        cut = max(row.per_class for row in of_set)
-        plot.set_title(f"{name}{f', {cut} a class' if cut else ''}", fontsize=9)
+        plot.set_title(name, fontsize=9)
         plot.set_xscale("log")
         plot.set_xticks(TICKS, [f"{tick} s" for tick in TICKS], fontsize=8)
         plot.set_xticks([], minor=True)
@@ -92,9 +98,10 @@ def main() -> None:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=Path, default=RESULTS)
+    parser.add_argument("--budgets", type=Path, default=budgets.RESULTS)
     parser.add_argument("--out", type=Path, default=PICTURE)
     options = parser.parse_args()
-    draw(read_rows(options.rows), options.out)
+    draw([row for row in read_rows(options.rows) if not row.per_class], budgets.read_rows(options.budgets), options.out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`headstart fit` from a home that has the weights and nothing else, with all that the command does beside training.
 
-Settings: `budget`; `strategy`, left out for the default; `same`, whether it may use the job's backbone alone, as the
-others do, or all that are on the disk; and `set`, the `--set` options.
+Settings: `budget`; `strategy`, left out for the default; and `set`, the `--set` options.
 """
 
 from __future__ import annotations
@@ -21,10 +20,8 @@ def main() -> None:
     """Fit, read the record of the run, answer."""
     job = read_job()
     out = Path(job.scratch) / "run"
-    arguments = ["fit", job.train, "--test", job.test, "--budget", job.settings["budget"]]
+    arguments = ["fit", job.train, "--test", job.test, "--backbone", job.backbone, "--budget", job.settings["budget"]]
     arguments += ["--seed", str(job.seed), "--out", str(out), "--device", "cpu", "--offline"]
-    if job.settings.get("same"):
-        arguments += ["--backbone", job.backbone]
     if "strategy" in job.settings:
         arguments += ["--strategy", job.settings["strategy"]]
     for each in job.settings.get("set", []):

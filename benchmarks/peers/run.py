@@ -116,11 +116,8 @@ SUITED: dict[str, Any] = {"learning_rate": 1e-3, "augment": False}
 PEERS = {
     "plain_sklearn": Peer("plain_sklearn.py"),
     "linear_sklearn": Peer("linear_sklearn.py"),
-    "headstart_20s": Peer("headstart_fit.py", {"budget": "20s"}),
-    "headstart_60s": Peer("headstart_fit.py", {"budget": "60s"}),
-    "headstart_5m": Peer("headstart_fit.py", {"budget": "5m"}),
-    "headstart": Peer("headstart_fit.py", {"budget": "2m", "same": True}),
-    OURS: Peer("headstart_fit.py", {"strategy": "finetune", "budget": "2m", "same": True}),
+    "headstart": Peer("headstart_fit.py", {"budget": "2m"}),
+    OURS: Peer("headstart_fit.py", {"strategy": "finetune", "budget": "2m"}),
     "hf_trainer_1": Peer("hf_trainer.py", {"epochs": 1, **EXAMPLE}, TRAINER),
     "hf_trainer_3": Peer("hf_trainer.py", {"epochs": 3, **EXAMPLE}, TRAINER),
     "hf_trainer_5": Peer("hf_trainer.py", {"epochs": 5, **EXAMPLE}, TRAINER),
