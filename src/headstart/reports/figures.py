@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -243,15 +244,18 @@ def ranking(rows: Sequence[RankingRow], chosen: str = "") -> Markup:
     )  # fmt: skip
 
 
-def loss_curves(trainings: Sequence[TrainingRecord]) -> Markup:
+def loss_curves(trainings: Sequence[TrainingRecord], *, of: Literal["both", "seen", "unseen"] = "both") -> Markup:
     """The loss on what was trained on and on what was held out, epoch by epoch; one line a training and side.
 
     Args:
         trainings: With at least one epoch among them.
+        of: One side alone, where the two are not of one kind: pairs are trained on and items held out, for example.
     """
     curves = _both_sides(trainings, lambda scores: scores.loss if scores.loss < _MOST_LOSS else None)
+    curves = [curve for curve in curves if of in ("both", curve.style)]
     axis = amount_axis(max((value for curve in curves for _, value in curve.points), default=1.0))
-    return _curves(curves, axis, name="loss", words=number, ticks=small, legend=_SIDES)
+    name = "loss" if of == "both" else f"loss, {next(what for what, style in _SIDES if style == of)}"
+    return _curves(curves, axis, name=name, words=number, ticks=small, legend=_SIDES)
 
 
 def accuracy_curves(trainings: Sequence[TrainingRecord]) -> Markup:

@@ -18,6 +18,8 @@ class Trainings:
         backbone: The name of the network.
         trainings: In their order.
         has_accuracy: Whether any epoch has one.
+        has_one_loss: Whether the losses of what was trained on and of what was held out are of one kind. They are not
+            where items were trained on in pairs or mixtures, which have no accuracy.
         remarks: Why they ended and what was remarkable, each sentence with the trainings that it is about.
     """
 
@@ -25,6 +27,7 @@ class Trainings:
     backbone: str
     trainings: tuple[TrainingRecord, ...]
     has_accuracy: bool
+    has_one_loss: bool
     remarks: tuple[tuple[str, str], ...]
 
 
@@ -39,7 +42,7 @@ def side_by_side(trainings: Sequence[TrainingRecord]) -> tuple[Trainings, ...]:
         if each.epochs:
             groups.setdefault((each.strategy, each.backbone), []).append(each)
     return tuple(
-        Trainings(strategy, backbone, tuple(group), _has_accuracy(group), _remarks(group))
+        Trainings(strategy, backbone, tuple(group), _has_accuracy(group), _has_one_loss(group), _remarks(group))
         for (strategy, backbone), group in groups.items()
     )
 
@@ -47,6 +50,11 @@ def side_by_side(trainings: Sequence[TrainingRecord]) -> tuple[Trainings, ...]:
 def _has_accuracy(group: Sequence[TrainingRecord]) -> bool:
     sides = [side for each in group for epoch in each.epochs for side in (epoch.train, epoch.validation)]
     return any(side is not None and side.accuracy is not None for side in sides)
+
+
+def _has_one_loss(group: Sequence[TrainingRecord]) -> bool:
+    epochs = [epoch for each in group for epoch in each.epochs if epoch.validation is not None]
+    return all(epoch.train.accuracy is not None for epoch in epochs)
 
 
 def _remarks(group: Sequence[TrainingRecord]) -> tuple[tuple[str, str], ...]:

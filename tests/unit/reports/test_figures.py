@@ -11,6 +11,7 @@ import sample
 from headstart.evaluation.records import AnsweredPoint, CurvePoint, Estimate, ReliabilityBin
 from headstart.reports import figures
 from headstart.reports._svg import Axis, amount_axis, element, number_axis, share_axis
+from headstart.reports.trainings import side_by_side
 
 
 def test_an_axis_for_shares_covers_its_range_with_few_round_ticks() -> None:
@@ -122,6 +123,22 @@ def test_a_loss_stands_at_its_epoch_and_value() -> None:
     assert [title.text for title in unseen.iter("title")][1] == "held out, epoch 2 (kept): " + (
         f"{epochs[1].validation.loss:.3f}" if epochs[1].validation else ""
     )
+
+
+def test_losses_of_two_kinds_have_an_axis_each() -> None:
+    """A loss of pairs and one of items: the first is three times as high."""
+    given = sample.training(0, 4)
+    pairs = [
+        replace(each, train=replace(each.train, loss=3.0 * each.train.loss, accuracy=None)) for each in given.epochs
+    ]
+    apart = replace(given, epochs=tuple(pairs))
+    ((both,), (two,)) = side_by_side([given]), side_by_side([apart])
+    assert both.has_one_loss
+    assert not two.has_one_loss
+    alone = figures.loss_curves([apart], of="unseen")
+    assert "trained on" not in alone
+    assert "loss, held out" in alone
+    assert alone.count("<circle") == figures.loss_curves([apart], of="seen").count("<circle") == 4
 
 
 def test_several_trainings_are_told_apart_by_their_folds() -> None:
