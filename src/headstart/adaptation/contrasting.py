@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from headstart._fingerprint import fingerprint
-from headstart._memory import give_back
+from headstart._memory import kept_memory
 from headstart._randomness import generator
 from headstart.adaptation._batches import losses_now
 from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
@@ -111,6 +111,7 @@ LOSSES: dict[str, ContrastiveLoss] = {"groups": groups, "pairs": pairs, "ranks":
 
 
 @said_plainly(TOO_LARGE)
+@kept_memory()
 def contrast(settings: Contrastive, job: Job) -> Tuned:
     """What `Contrastive.fit` promises.
 
@@ -172,7 +173,6 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
         logits[rest] = found
     tuned = write_tuned(job.local, body.parts, job.folder, how=settings.name)
     file.unlink(missing_ok=True)
-    give_back()
     return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]))
 
 

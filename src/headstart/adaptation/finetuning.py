@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from headstart._fingerprint import fingerprint, sha256_bytes
-from headstart._memory import give_back
+from headstart._memory import kept_memory
 from headstart._progress import Progress
 from headstart._randomness import generator
 from headstart._records import to_json
@@ -113,6 +113,7 @@ class Outcome:
 
 
 @said_plainly(TOO_LARGE)
+@kept_memory()
 def finetune(settings: FineTune, job: Job) -> Tuned:
     """What `FineTune.fit` promises.
 
@@ -312,7 +313,6 @@ class Course:
         tuned = write_tuned(job.local, self._body.parts, job.folder, how=settings.name)
         for file in self._files:
             file.unlink(missing_ok=True)
-        give_back()
         chosen = {**chosen, "interpolation": share} if is_free else chosen
         return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]))
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
 
+from headstart._memory import kept_memory
 from headstart._progress import SILENT, Progress
 from headstart._randomness import generator
 from headstart.adaptation._batches import evenly
@@ -72,6 +73,7 @@ class Plan:
     around_s: float
 
 
+@kept_memory()
 def from_scratch(
     local: Local,
     items: Items,
@@ -158,6 +160,7 @@ def from_scratch(
     return Scratch(np.concatenate([np.zeros((0, n_classes)), *found]), history)
 
 
+@kept_memory()
 def plan(
     local: Local, items: Items, n_unseen: int, *, seconds: float, compute: Compute, seed: int, scratch: Path
 ) -> Plan:

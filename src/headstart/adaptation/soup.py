@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from headstart._memory import kept_memory
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, History
 from headstart.adaptation.finetuning import TOO_LARGE, Course, Job, Outcome, Weights
@@ -33,6 +34,7 @@ _OCTAVES = (0.0, -1.0, 1.0, -0.5, 0.5, -1.5, 1.5, -2.0)
 
 
 @said_plainly(TOO_LARGE)
+@kept_memory()
 def soup(settings: Soup, job: Job) -> Tuned:
     """What `Soup.fit` promises.
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from headstart._checks import did_you_mean
-from headstart._memory import give_back
+from headstart._memory import kept_memory
 from headstart._progress import SILENT, Progress, Task
 from headstart.backbones.backbone import Backbone, Batch
 from headstart.backbones.precision import Precision
@@ -153,15 +153,15 @@ def extract(
     work = _Work.begin(items, backbones, store, compute, views)
     loading_s = 0.0
     if work.todo:
-        with ExitStack() as stack:
-            prepared = stack.enter_context(_prepare(items, work))
-            begin_loading = time.monotonic()
-            work.open(stack, store, compute, running={} if running is None else running, progress=progress)
-            loading_s = time.monotonic() - begin_loading
-            task = stack.enter_context(progress.task(work.title, len(work.todo)))
-            _run(prepared, work, deadline, task)
-        work.close()
-        give_back()
+        with kept_memory():
+            with ExitStack() as stack:
+                prepared = stack.enter_context(_prepare(items, work))
+                begin_loading = time.monotonic()
+                work.open(stack, store, compute, running={} if running is None else running, progress=progress)
+                loading_s = time.monotonic() - begin_loading
+                task = stack.enter_context(progress.task(work.title, len(work.todo)))
+                _run(prepared, work, deadline, task)
+            work.close()
     return Extraction(
         features=tuple(columns.features(work.first_of) for columns in work.columns),
         damaged={row: work.damaged[key] for row, key in enumerate(items.keys) if key in work.damaged},
