@@ -108,8 +108,9 @@ class Fitted:
 
 _AFTER = 0.4  # of a pass: only the stages that were trained run again
 # Of a pass, for each item that a training sees: forward and back through all stages, or the last two of about seven.
-_WHOLE, _UPPER = 3.0, {"image": 0.45, "text": 1.0}
+_WHOLE, _UPPER = 3.0, {"image": 0.9, "text": 1.0}
 _LEAST = 0.5  # of the epochs that a strategy wants; with fewer a training is not worth its beginning
+_ENOUGH = 0.7  # of them; with fewer in two trainings one that has all the time is better
 
 
 @dataclass
@@ -248,12 +249,12 @@ class Move:
         epochs_s, after_s = self._epochs_s(strategy, local), self._after_s(local)
         test_s = self.climb.pass_s(local, self.unseen)
         share = float(np.mean(self.folds != self.folds.min()))
-        few_s = _LEAST * share * epochs_s + after_s
+        first_s = share * epochs_s
         return Cost(
-            first_s=frozen_s + share * epochs_s + after_s,
+            first_s=frozen_s + first_s + after_s,
             final_s=epochs_s + after_s + test_s,
-            least_s=frozen_s + 2 * few_s + test_s,  # on all items as many steps will do
-            alone_s=frozen_s + few_s + test_s,
+            least_s=frozen_s + 2 * (_ENOUGH * first_s + after_s) + test_s,  # on all items as many steps will do
+            alone_s=frozen_s + _LEAST * first_s + after_s + test_s,
         )
 
     def start(self, local: Local | None = None) -> Candidate:
@@ -324,11 +325,11 @@ class Move:
         if predicted > left_s:
             self.climb.skip(trial.name, predicted, left_s=left_s)
             return None
-        share = float(np.mean(self.folds != fold))
-        share_s = (left_s - predicted) / (n_left + 1 / share)
-        if share_s < _LEAST * share * self._epochs_s(trial.strategy, local):
-            share_s = (left_s - predicted) / n_left
-        return self._without(trial, fold, time.monotonic() + predicted + share_s - self._after_s(local))
+        share, after_s = float(np.mean(self.folds != fold)), self._after_s(local)
+        share_s = (left_s - predicted) / (n_left + 1 / share) - after_s
+        if share_s < _ENOUGH * share * self._epochs_s(trial.strategy, local):
+            share_s = (left_s - predicted) / n_left - after_s
+        return self._without(trial, fold, time.monotonic() + predicted + share_s)
 
     def _without(self, trial: _Trial, fold: int, deadline: float) -> Moved:
         begin, held_out = time.monotonic(), self.folds == fold
