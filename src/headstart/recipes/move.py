@@ -22,7 +22,7 @@ from headstart.backbones.tensors import has_linear_layers
 from headstart.data.dataset import Dataset, Items
 from headstart.errors import HeadstartError, OptionError
 from headstart.evaluation.calibration import softmax
-from headstart.evaluation.metrics import accuracy
+from headstart.evaluation.metrics import accuracy, item_losses
 from headstart.evaluation.records import Estimate
 from headstart.features.extract import extract
 from headstart.features.memory import MemoryStore
@@ -135,7 +135,7 @@ class Cost:
     """What trying a strategy takes, in seconds.
 
     Attributes:
-        first_s: A training without the first fold that nothing ends early.
+        first_s: A training without one fold that nothing ends early.
         final_s: What follows if it is chosen: a training on all items, and the features of the test.
         least_s: All of it with as few epochs as are worth it.
         alone_s: The same without the training on all items.
@@ -169,9 +169,10 @@ class Move:
     scratch: Path
     watch: Watch
     _trials: list[_Trial] = field(default_factory=list)
+    _order: list[int] = field(default_factory=list)
 
     def try_all(self, makes: Sequence[MakeMoving], backbones: Sequence[Local], *, needed: bool) -> None:
-        """Train strategies without the first fold, on the backbone whose features serve a linear head best.
+        """Train strategies without one fold, on the backbone whose features serve a linear head best.
 
         Args:
             makes: The strategies.
@@ -194,7 +195,7 @@ class Move:
     def try_one(
         self, strategy: MovingStrategy, start: Candidate, local: Local, *, n_left: int = 1
     ) -> tuple[HeadstartError, ...]:
-        """Train a strategy without the first fold, if there is time for it; the result is a candidate.
+        """Train a strategy without one fold, if there is time for it; the result is a candidate.
 
         Args:
             strategy: Which.
@@ -221,7 +222,7 @@ class Move:
 
     def go_on(self) -> None:
         """Train without further folds, in turn, while it is open whether moving the weights helps and there is time."""
-        for fold in np.unique(self.folds).tolist()[1:]:
+        for fold in self._order[1:]:
             for trial in self._trials:
                 before, left_s = trial.moved, self._left_s(trial.local)
                 if before is None or not before.difference.low <= 0 <= before.difference.high:
@@ -248,8 +249,7 @@ class Move:
         frozen_s = self.climb.pass_s(local, self.train.items, n_views=self._n_views(strategy))
         epochs_s, after_s = self._epochs_s(strategy, local), self._after_s(local)
         test_s = self.climb.pass_s(local, self.unseen)
-        share = float(np.mean(self.folds != self.folds.min()))
-        first_s = share * epochs_s
+        first_s = (1 - 1 / len(np.unique(self.folds))) * epochs_s
         return Cost(
             first_s=frozen_s + first_s + after_s,
             final_s=epochs_s + after_s + test_s,
@@ -275,7 +275,7 @@ class Move:
         return lasts[choose(able, groups=self.train.groups).on_features.proposal.backbones[0].name]
 
     def finish(self, moved: Moved, local: Local, *, hurry: bool = False) -> Fitted:
-        """Train on all items, or take the training without the first fold where there is no time left for it.
+        """Train on all items, or take the first training where there is no time left for it.
 
         Args:
             moved: What was chosen.
@@ -283,7 +283,7 @@ class Move:
             hurry: Whether nothing may be trained any more.
         """
         tuned, why = moved.first, "there was no time left for another training on all of them"
-        n_first = np.count_nonzero(self.folds != self.folds.min())
+        n_first = np.count_nonzero(~moved.first_out)
         # With as many steps as the first had it is as good, in fewer epochs, since each has more of them.
         if not hurry and moved.final_s * n_first / len(self.folds) <= self._left_s(local):
             trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
@@ -302,7 +302,7 @@ class Move:
         tuned = moved.first if is_first else tuned
         seen, note = np.ones(len(self.folds), dtype=np.bool_), ""
         if is_first:
-            seen = self.folds != self.folds.min()
+            seen = ~moved.first_out
             note = f"The weights were trained on {n_first:,} of {len(seen):,} training items: {why}."
             self.climb.progress.say(note)
         name, temperature = tuned.local.spec.name, moved.out_of_fold.temperature
@@ -319,7 +319,7 @@ class Move:
         It has its share of the time: so many strategies are to come, and at last there is a training on all items,
         unless that would leave too few epochs for either.
         """
-        local, fold = trial.local, int(self.folds.min())
+        local, fold = trial.local, self._ordered(trial.start)[0]
         predicted = self.climb.pass_s(local, self.train.items, n_views=self._n_views(trial.strategy))
         left_s = self._left_s(local) - self.climb.reserved_s
         if predicted > left_s:
@@ -330,6 +330,28 @@ class Move:
         if share_s < _ENOUGH * share * self._epochs_s(trial.strategy, local):
             share_s = (left_s - predicted) / n_left - after_s
         return self._without(trial, fold, time.monotonic() + predicted + share_s)
+
+    def _ordered(self, start: Candidate) -> list[int]:
+        """The folds, the most typical one first: where the head is most nearly as good as on all items.
+
+        On one that happens to suit it, moving the weights has little to gain, and on another much. Whether the head is
+        right there is known before anything is trained, so this favours neither. All trainings share the order.
+        """
+        if not self._order:
+            probabilities = softmax(start.out_of_fold.logits, start.out_of_fold.temperature)
+            losses = item_losses(self.train.targets, probabilities)
+
+            def away(fold: int) -> tuple[float, float]:
+                here = self.folds == fold
+                return (
+                    round(abs(float(start.right[here].mean() - start.right.mean())), 9),
+                    abs(float(losses[here].mean() - losses.mean())),
+                )
+
+            folds = np.unique(self.folds).tolist()
+            first = min(folds, key=away)
+            self._order = [first, *(fold for fold in folds if fold != first)]
+        return self._order
 
     def _without(self, trial: _Trial, fold: int, deadline: float) -> Moved:
         begin, held_out = time.monotonic(), self.folds == fold

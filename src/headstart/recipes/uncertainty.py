@@ -72,7 +72,7 @@ def learn_uncertainty(
     notes = [note for coverage in COVERAGES if (note := too_few(held_out, coverage))]
     known = thin(train.targets, seed=seed)
     # Out-of-fold distances are there for all known items, or for those of the fold that a training did not see.
-    out = folds[known] == folds.min() if isinstance(winner, Moved) else np.ones(len(known), dtype=np.bool_)
+    out = winner.first_out[known] if isinstance(winner, Moved) else np.ones(len(known), dtype=np.bool_)
     n_units, needed = len(np.unique(units[known[out]])), n_needed(PASSES)
     gate = gated = None
     if n_units < needed or len(np.unique(folds[known])) < 2:

@@ -86,11 +86,13 @@ def expected_accuracy(candidate: AnyCandidate) -> float:
 
 
 def _is_near(best: AnyCandidate, other: AnyCandidate) -> bool:
-    """Whether another candidate is within the margin of a tie by what is to be expected on all items.
+    """Whether a candidate is within the margin of a tie by what is to be expected on all items.
 
     A training that was tested on one fold is hardly ever set apart by these items alone, although its start may be
-    far behind on all of them.
+    far behind on all of them. Where all items were tested, they say it themselves.
     """
+    if best.tested.all() and other.tested.all():
+        return True
     return round(expected_accuracy(best) - expected_accuracy(other), 9) <= TIE_MARGIN
 
 

@@ -38,6 +38,7 @@ class Moved:
         difference: Accuracy minus that of `start`, on the same items.
         seconds: Time of all trainings so far.
         first: What the first training made, of the items outside its fold.
+        first_out: The items that it did not see.
         final_s: About how long a training on all items takes, in seconds.
     """
 
@@ -51,6 +52,7 @@ class Moved:
     difference: Difference
     seconds: float
     first: Tuned
+    first_out: Bool[np.ndarray, " items"]
     final_s: float
 
     @property
@@ -139,6 +141,7 @@ def judge_moved(
         difference=compare_correct(right[tested], start.right[tested], groups=own),
         seconds=seconds,
         first=folds[0][1],
+        first_out=folds[0][0],
         final_s=float(training_s * len(targets) / n_seen + after_s),
     )
 

@@ -69,6 +69,7 @@ def moved(start: Candidate, tested: np.ndarray, of_truth: np.ndarray) -> Moved:
         difference=compare_correct(like.right[tested], start.right[tested]),
         seconds=1.0,
         first=Tuned(local, head, like.out_of_fold.logits.astype(np.float32), History((), "all", 0)),
+        first_out=tested,
         final_s=1.0,
     )
 
