@@ -94,12 +94,12 @@ def check_page(folder: Path) -> None:
 
 def settled(found: dict[str, Any]) -> dict[str, Any]:
     """A record without what is allowed to differ between two runs."""
-    kept = {
-        name: value for name, value in found.items() if name not in ("created", "timings", "command", "out", "name")
-    }
+    differing = ("created", "timings", "command", "out", "name", "alternatives")
+    kept = {name: value for name, value in found.items() if name not in differing}
     for row in (*kept["ranking"], *kept["candidates"]):
         row.pop("seconds")
-        row.pop("ms_per_item", None)
+        for measured in ("ms_per_item", "costs", "fronts"):
+            row.pop(measured, None)
     kept["data"].pop("test_openings")
     return kept
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from headstart._checks import parse_count, parse_duration, parse_folds, parse_setting
 from headstart.cli import options
+
+if TYPE_CHECKING:
+    from headstart.search.preference import Preference
 
 _MODEL, _RUN, _WATCHING = "Model", "Run", "Watching"
 
@@ -27,7 +30,9 @@ def fit(  # noqa: PLR0913 - each is an option of the command
     max_latency: Annotated[
         float | None,
         typer.Option(
-            metavar="MS", rich_help_panel=_MODEL, help="The most milliseconds that the model may take for an item here."
+            metavar="MS",
+            rich_help_panel=_MODEL,
+            help="The most milliseconds that the model may take for an item alone, on this machine.",
         ),
     ] = None,
     max_size: Annotated[
@@ -36,6 +41,15 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             metavar="MB", rich_help_panel=_MODEL, help="The most megabytes that its networks and heads may have."
         ),
     ] = None,
+    prefer: Annotated[
+        str,
+        typer.Option(
+            metavar="small|balanced|accurate",
+            rich_help_panel=_MODEL,
+            help="Accuracy against cost: small gives up at most 3 points for the cheapest; balanced gives ties to the "
+            "cheaper; accurate takes the most accurate whatever it costs.",
+        ),
+    ] = "balanced",
     licence: options.Licence = None,
     offline: options.Offline = False,
     strategy: Annotated[
@@ -118,6 +132,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             max_params=None if max_params is None else parse_count(max_params),
             max_latency_ms=max_latency,
             max_size_mb=max_size,
+            prefer=cast("Preference", prefer),
             offline=offline,
             strategies=tuple(strategy or ()),
             settings=tuple(parse_setting(each) for each in setting or ()),

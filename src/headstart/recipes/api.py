@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headstart.recipes.options import FitOptions
     from headstart.reports.compared import ComparisonRecord
     from headstart.reports.record import RankingRecord, Run
+    from headstart.search.preference import Preference
 
     Data = str | Path | pd.DataFrame | Sequence[Any] | np.ndarray
 
@@ -39,6 +40,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     max_params: str | int | None = None,
     max_latency_ms: float | None = None,
     max_size_mb: float | None = None,
+    prefer: str = "balanced",
     offline: bool = False,
     strategies: str | Sequence[str] = (),
     settings: Mapping[str, str | float | None] | None = None,
@@ -71,8 +73,10 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         arch: The network that the weights in a backbone `local:FILE` belong to: timm's name, or `torchvision/NAME`.
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have: a number, or `"30M"`.
-        max_latency_ms: The most milliseconds that the model may take for an item on this machine; None for any.
+        max_latency_ms: The most milliseconds that the model may take for an item alone on this machine; None for any.
         max_size_mb: The most megabytes that the model's networks and heads may have; None for any.
+        prefer: `small` takes the cheapest that is at most 3 points and 1.5 times the errors behind the most accurate
+            one, `accurate` that one whatever it costs; `balanced` gives ties to the cheaper.
         offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means `linear`.
         settings: Of these strategies, by name, such as `{"k": 5}`; each goes to every one that has it.
@@ -116,6 +120,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         max_params=None if max_params is None else parse_count(max_params),
         max_latency_ms=max_latency_ms,
         max_size_mb=max_size_mb,
+        prefer=cast("Preference", prefer),
         offline=offline,
         strategies=_names(strategies),
         settings=tuple((settings or {}).items()),

@@ -17,8 +17,9 @@ from headstart.recipes.limits import Limits
 from headstart.recipes.move import Fitted
 from headstart.search.candidates import Candidate
 from headstart.search.choice import AnyCandidate, Choice, choose, offer
-from headstart.search.combine import Combination, combine
+from headstart.search.combine import Combination, combine, networks_of
 from headstart.search.moving import Moved, some
+from headstart.search.preference import Preference
 
 
 def fitter(seen: Mapping[str, Features], train: Dataset, *, seed: int) -> Callable[[Candidate], Predictor]:
@@ -46,8 +47,11 @@ def choose_model(
     limits: Limits,
     *,
     seed: int,
+    prefer: Preference = "balanced",
 ) -> Choice:
     """Choose the best single candidate within the limits, and a combination instead where that wins over it.
+
+    Where `small` is preferred, a combination may need no other networks than that candidate does.
 
     Args:
         candidates: At least one.
@@ -55,25 +59,22 @@ def choose_model(
         folds: The fold of each.
         limits: What the model may cost.
         seed: Of intervals.
+        prefer: How accuracy is weighed against cost.
 
     Raises:
         OptionError: If no candidate is within the limits.
     """
     allowed = limits.within(candidates)
-    while allowed:
-        choice = choose(allowed, groups=train.groups)
-        if limits.allow(choice.members):
-            break
-        allowed = [each for each in allowed if each is not choice.members[0]]
-    else:
-        raise limits.exceeded(candidates)
+    choice = choose(allowed, groups=train.groups, prefer=prefer)
     if n_over := len(candidates) - len(allowed):
         others = f"{n_over} other candidate{'s are' if n_over > 1 else ' is'}"
         choice = replace(choice, why=f"{choice.why} {others} above --max-latency or --max-size.")
-    combination = combine(
-        *(allowed, choice.members[0], train.targets, folds), fits=limits.allow, seed=seed, groups=train.groups
-    )
-    return offer(choice, combination)
+    single = choice.members[0]
+    if prefer == "small":
+        needed = networks_of([single]).keys()
+        allowed = [each for each in allowed if networks_of([each]).keys() <= needed]
+    combination = combine(*(allowed, single, train.targets, folds), fits=limits.allow, seed=seed, groups=train.groups)
+    return offer(choice, combination, prefer=prefer)
 
 
 def fit_model(

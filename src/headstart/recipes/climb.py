@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,16 @@ from itertools import product
 import numpy as np
 from jaxtyping import Int
 
+from headstart._memory import give_back
 from headstart._progress import Progress
 from headstart.adaptation.strategies import Linear, MakeStrategy, Strategy
+from headstart.backbones.backbone import Backbone
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec
 from headstart.data.dataset import Items
+from headstart.data.images import DamagedItem
 from headstart.features.extract import Compute, Extraction, Features, extract, namespace_of
+from headstart.features.latency import Latency, measure_latency
 from headstart.features.namespace import Namespace
 from headstart.features.protocol import FeatureStore, KnownSpeeds
 from headstart.features.views import PLAIN, View
@@ -30,6 +35,10 @@ _ENOUGH_TO_TIME = 32
 _LOADING_S = 1.0
 FEWEST_ITEMS = 64
 """Computed whatever the budget."""
+# For the latency of a backbone: seconds, and the share of what is left.
+_MOST_LATENCY_S, _LATENCY_SHARE = 1.0, 0.03
+_ALONE, _BATCH = "alone", "in a batch"
+_N_SERVED = 32
 NOT_REACHED = "not reached within the budget"
 
 
@@ -278,15 +287,31 @@ class Climb:
         return True
 
     def _extract(self, items: Items, backbones: Sequence[Local], deadline: float | None) -> None:
-        found = self._compute(items, backbones, deadline)
+        running: dict[str, Backbone] = {}
+        found = self._compute(items, backbones, deadline, running)
         self._damaged = found.damaged
         self.features |= {features.backbone.name: features for features in found.features}
+        if running:
+            self._measure_latencies(items, running)
+            give_back()
 
-    def _compute(self, items: Items, backbones: Sequence[Local], deadline: float | None) -> Extraction:
-        """Compute, and write down how long it took."""
+    def _compute(
+        self,
+        items: Items,
+        backbones: Sequence[Local],
+        deadline: float | None,
+        running: dict[str, Backbone] | None = None,
+    ) -> Extraction:
+        """Compute, and write down how long it took; the networks that were loaded for it are added to `running`."""
         self._missing.clear()
         found = extract(
-            items, backbones, store=self.store, compute=self.compute, deadline=deadline, progress=self.progress
+            items,
+            backbones,
+            store=self.store,
+            compute=self.compute,
+            deadline=deadline,
+            running=running,
+            progress=self.progress,
         )
         for features, local in zip(found.features, backbones, strict=True):
             name = features.backbone.name
@@ -297,6 +322,34 @@ class Climb:
                 self.remember_pace(name, features.n_computed / running_s)
             self.workspace.log("features", backbone=name, computed=features.n_computed, seconds=round(found.wall_s, 3))
         return found
+
+    def latency(self, name: str) -> Latency | None:
+        """What a backbone takes for an item on this machine, as this run or an earlier one measured; None if none did.
+
+        Args:
+            name: Of the backbone.
+        """
+        alone, batch = (self.speeds.speed(f"{name} {how}", **self.where) for how in (_ALONE, _BATCH))
+        return Latency(1000 / alone, 1000 / batch if batch else None) if alone else None
+
+    def _measure_latencies(self, items: Items, running: dict[str, Backbone]) -> None:
+        """Measure networks while they are loaded, if the budget allows; they are let go of, one after the other.
+
+        The least of what was ever measured counts: a machine that is busy makes it more, and nothing makes it less.
+        """
+        while running:
+            name, backbone = running.popitem()
+            most_s = min(_MOST_LATENCY_S, _LATENCY_SHARE * self.left_s)
+            rows = np.flatnonzero(self.features[name].there)[:_N_SERVED].tolist()
+            if backbone.spec.loader == "pixels" or not rows or most_s <= 0:
+                continue
+            with contextlib.suppress(DamagedItem):  # a file that has gone since the pass
+                found = measure_latency(backbone, [items.values[row] for row in rows], most_s=most_s)
+                for how, taken_ms in ((_ALONE, found.alone_ms), (_BATCH, found.batch_ms)):
+                    fastest = self.speeds.speed(f"{name} {how}", **self.where) or 0.0
+                    if taken_ms is not None and 1000 / taken_ms > fastest:
+                        self.speeds.remember_speed(f"{name} {how}", 1000 / taken_ms, **self.where)
+                self.workspace.log("latency", backbone=name, alone_ms=found.alone_ms, batch_ms=found.batch_ms)
 
     @property
     def where(self) -> dict[str, str]:

@@ -199,6 +199,7 @@ def _said(run: Run) -> dict[str, str | float | int]:
         "training items": run.data.n_train,
         "test items": run.data.n_test,
         "budget": run.budget_s,
+        "preference": run.prefer,
         **validation,
         "seed": run.seed,
         **{name: run.environment[name] for name in ("device", "dtype", "headstart") if name in run.environment},

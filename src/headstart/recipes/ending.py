@@ -92,14 +92,20 @@ class Ending:
             considered, validation = self._considered(), self.ladder.validation
             heads = fitter(climb.seen, train, seed=options.seed)
             limits = Limits(
-                *(climb, backbones, heads),
+                *(climb, backbones),
+                n_items=len(train),
+                n_classes=len(train.classes),
                 max_latency_ms=options.max_latency_ms,
                 max_size_mb=options.max_size_mb,
             )
-            choice = choose_model(considered, train, folds, limits, seed=options.seed)
+            choice = choose_model(considered, train, folds, limits, seed=options.seed, prefer=options.prefer)
             selection = None
             if not isinstance(choice.winner, Combination):
-                selection = selection_of(limits.within(considered), choice.winner, train, validation, seed=options.seed)
+                selection = selection_of(
+                    *(limits.within(considered), choice.winner, train, validation),
+                    seed=options.seed,
+                    prefer=options.prefer,
+                )
             if aloud:
                 climb.progress.say(f"Chosen: {called(choice, climb.candidates)}. {choice.why}")
         with clock.step("rank"):
@@ -147,6 +153,7 @@ class Ending:
             ranking=ranking,
             nearness=nearness,
             climb=climb,
+            limits=limits,
             choice=choice,
             training=fitted.training,
             curve=curve,

@@ -15,6 +15,7 @@ from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, Make
 from headstart.adaptation.strategies.settings import Value, read_settings
 from headstart.errors import OptionError
 from headstart.recipes.trackers import check_trackers
+from headstart.search.preference import PREFERENCES, Preference
 
 _MODALITIES = ("auto", "image", "text")
 _TASKS = ("auto", "classification")
@@ -38,8 +39,9 @@ class FitOptions:
         arch: The network that the weights in a backbone `local:FILE` belong to; empty otherwise.
         licences: SPDX identifiers of weights to consider, or `permissive`; empty means all.
         max_params: The most parameters that a backbone may have; None for any number.
-        max_latency_ms: The most milliseconds that the model may take for an item on this machine; None for any.
+        max_latency_ms: The most milliseconds that the model may take for an item alone on this machine; None for any.
         max_size_mb: The most megabytes (10⁶ bytes) that its networks and heads may have; None for any.
+        prefer: `small`, `balanced` or `accurate`: how accuracy is weighed against cost.
         offline: Whether nothing may be fetched.
         strategies: Names to consider; empty means `linear`.
         settings: Names and values of settings of these strategies; each goes to every one that has it.
@@ -72,6 +74,7 @@ class FitOptions:
     max_params: int | None = None
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
+    prefer: Preference = "balanced"
     offline: bool = False
     strategies: tuple[str, ...] = ()
     settings: tuple[tuple[str, Value | None], ...] = ()
@@ -104,6 +107,7 @@ class FitOptions:
         words = (
             *(("task", self.task, _TASKS), ("modality", self.modality, _MODALITIES)),
             ("control", self.control, _CONTROLS),
+            ("preference", self.prefer, PREFERENCES),
         )
         for what, value, known in words:
             if value not in known:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -18,9 +19,10 @@ from headstart.evaluation.records import Estimate, LearningCurve
 from headstart.features.extract import Compute
 from headstart.recipes.climb import Climb
 from headstart.recipes.judge import Judgement
-from headstart.recipes.limits import ms_per_item
+from headstart.recipes.limits import Limits, ms_per_item
 from headstart.recipes.options import FitOptions
 from headstart.recipes.sentences import fit_sentence, headline
+from headstart.recipes.tradeoffs import alternatives, with_fronts
 from headstart.reports.record import (
     CandidateRecord,
     ChosenRecord,
@@ -37,7 +39,7 @@ from headstart.reports.record import (
     UncertaintyRecord,
     ValidationRecord,
 )
-from headstart.search.choice import AnyCandidate, Choice, names
+from headstart.search.choice import AnyCandidate, Choice, expected_accuracy, names
 from headstart.search.combine import Combination
 from headstart.selection.ranking import Ranking
 
@@ -61,6 +63,7 @@ class Made:
     ranking: Ranking
     nearness: NearnessRecord | None
     climb: Climb
+    limits: Limits
     choice: Choice
     training: Estimate
     curve: LearningCurve
@@ -83,6 +86,8 @@ def make_record(made: Made) -> Run:
     winner, judgement = made.choice.winner, made.judgement
     control = judgement.control
     test = judgement.evaluation.accuracy
+    tried = [*made.climb.candidates, *([winner] if isinstance(winner, Combination) else [])]
+    candidates = _candidates(tried, made)
     expected = winner.accuracy if made.selection is None else made.selection.corrected
     return Run(
         name=made.name,
@@ -94,7 +99,7 @@ def make_record(made: Made) -> Run:
         data=_data(made),
         audit=made.findings,
         ranking=ranking_rows(made.ranking),
-        candidates=_candidates(made),
+        candidates=candidates,
         chosen=_chosen(made),
         control=control,
         fit_check=FitCheck(made.training, winner.accuracy, test, fit_sentence(made.training, expected, test)),
@@ -112,6 +117,8 @@ def make_record(made: Made) -> Run:
         uncertainty=made.uncertainty,
         validation=made.validation,
         selection=made.selection,
+        prefer=made.options.prefer,
+        alternatives=alternatives(tried, candidates, chosen=tried.index(winner), groups=made.split.train.groups),
     )
 
 
@@ -166,11 +173,23 @@ def _numbered(groups: tuple[str, ...] | None) -> tuple[int, ...]:
     return () if groups is None else tuple(np.unique(np.asarray(groups), return_inverse=True)[1].tolist())
 
 
-def _candidates(made: Made) -> tuple[CandidateRecord, ...]:
+def _candidates(tried: Sequence[AnyCandidate | Combination], made: Made) -> tuple[CandidateRecord, ...]:
     """Single candidates as they were tried, and at last the combination if it became the model."""
-    rows = [_candidate(each, made.climb) for each in made.climb.candidates]
-    winner = made.choice.winner
-    return (*rows, *([_combination(winner, made.climb)] if isinstance(winner, Combination) else []))
+    rows = [
+        _combination(each, made.climb) if isinstance(each, Combination) else _candidate(each, made.climb)
+        for each in tried
+    ]
+    costed = [
+        replace(
+            row,
+            costs=made.limits.costs(
+                [member for member, _ in each.members] if isinstance(each, Combination) else [each]
+            ),
+            expected_accuracy=round(expected_accuracy(each), 6),
+        )
+        for row, each in zip(rows, tried, strict=True)
+    ]
+    return with_fronts(costed)
 
 
 def _chosen(made: Made) -> ChosenRecord:

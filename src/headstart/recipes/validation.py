@@ -20,6 +20,7 @@ from headstart.search.candidates import Candidate, try_out, with_repeats
 from headstart.search.choice import AnyCandidate
 from headstart.search.luck import without_luck
 from headstart.search.moving import Moved
+from headstart.search.preference import Preference
 
 USUAL = (1, 5)
 """One repeat of five folds."""
@@ -111,7 +112,13 @@ def _repeat_all(
 
 
 def selection_of(
-    considered: Sequence[AnyCandidate], winner: AnyCandidate, train: Dataset, validation: Validation, *, seed: int
+    considered: Sequence[AnyCandidate],
+    winner: AnyCandidate,
+    train: Dataset,
+    validation: Validation,
+    *,
+    seed: int,
+    prefer: Preference = "balanced",
 ) -> SelectionRecord:
     """What the chosen candidate's out-of-fold accuracy owes to having been chosen.
 
@@ -121,12 +128,14 @@ def selection_of(
         train: The training items.
         validation: Their folds.
         seed: Of the parts that the choice is made again without.
+        prefer: How accuracy was weighed against cost.
     """
     corrected = without_luck(
         *(considered, winner, train.targets, validation.folds),
         units=units_of(train, seed=seed, purpose="selection bias").of_items,
         seed=seed,
         groups=train.groups,
+        prefer=prefer,
     )
     apparent = winner.accuracy
     optimism = apparent.value - corrected.value

@@ -39,7 +39,7 @@ from headstart.reports.formatting import (
     small,
     training_name,
 )
-from headstart.reports.record import CandidateRecord, RankingRow, TrainingRecord
+from headstart.reports.record import CandidateRecord, RankingRow, TrainingRecord, serving_ms
 
 UNIT_AXIS = share_axis(0.0)
 """From 0 to 1."""
@@ -47,6 +47,9 @@ UNIT_AXIS = share_axis(0.0)
 _ROUND_TIES = 3.0  # percent of the height: the band of the ties is seen when all of them are equal
 _MOST_LOSS = 1e6  # nats; what has diverged this far would flatten all others
 _SIDES = (("trained on", "seen"), ("held out", "unseen"))
+_MOST_LABELS = 8
+# Percent of a figure's width on a narrow screen, and of its height: what a number and its distance from a point take.
+_LABEL_WIDTH, _LABEL_HEIGHT = 8.0, 5.5
 _ASIDE = 2.2  # percent of the width: single draws stand to the left of their mean
 
 
@@ -181,31 +184,60 @@ def learning_curve(curve: Sequence[CurvePoint]) -> Markup:
 def cost_against_accuracy(candidates: Sequence[CandidateRecord], chosen: int | None) -> Markup:
     """What each candidate costs against its out-of-fold accuracy; the numbers are those of the table beside it.
 
-    The cost is the time to serve one item where all have it, otherwise the time that each took in this run.
+    The cost is the time to serve one item where all have it, on an axis of equal ratios; a line joins those on its
+    front. Otherwise it is the time that each took in this run. The chosen one and the front are labelled first, and no
+    label is put over another.
 
     Args:
         candidates: What was tried, in the order of the table; at least one.
         chosen: The position of the chosen one, if it is among them.
     """
-    served = [candidate.ms_per_item for candidate in candidates if candidate.ms_per_item is not None]
-    by_serving = len(served) == len(candidates)
-    costs = served if by_serving else [candidate.seconds for candidate in candidates]
+    served = serving_ms(candidates)
+    costs = served or [candidate.seconds for candidate in candidates]
     accuracies = [candidate.oof.accuracy for candidate in candidates]
-    x_axis = amount_axis(1.04 * max(costs))
+    x_axis = ratio_axis(min(costs), max(costs)) if served else amount_axis(1.04 * max(costs))
     y_axis = share_axis(min(each.low for each in accuracies), max(each.high for each in accuracies))
-    marks = []
-    for index, (cost, accuracy) in enumerate(zip(costs, accuracies, strict=True)):
-        x, y = x_axis.place(cost), 100 - y_axis.place(accuracy.value)
-        amount = milliseconds(cost) if by_serving else seconds(cost)
-        words = f"{index + 1}: {candidates[index].backbone}: {percent_interval(accuracy)}, {amount}"
-        style = "mark chosen" if index == chosen else "mark other"
-        marks.append(_interval((x, accuracy), y_axis, class_=style, words=words))
-        marks.append(label(str(index + 1), (x, y), shift=(8, 4), anchor="start", class_=style))
-    cost_name = "milliseconds to serve one item" if by_serving else "seconds in this run"
+    places = [
+        (x_axis.place(cost), 100 - y_axis.place(each.value)) for cost, each in zip(costs, accuracies, strict=True)
+    ]
+    front = [index for index, each in enumerate(candidates) if served and "latency" in each.fronts]
+    path = sorted(places[index] for index in front)
+    marks = [line(start, end, class_="trend") for start, end in pairwise(path)]
+    # What matters lies above the rest.
+    first = [*([] if chosen is None else [chosen]), *(index for index in front if index != chosen)]
+    order = [*first, *(index for index in range(len(candidates)) if index not in first)]
+    for index in reversed(order):
+        amount = milliseconds(costs[index]) if served else seconds(costs[index])
+        words = f"{index + 1}: {candidates[index].backbone}: {percent_interval(accuracies[index])}, {amount}"
+        marks.append(
+            _interval((places[index][0], accuracies[index]), y_axis, class_=_style(index, chosen, front), words=words)
+        )
+    for index in _apart([(index, places[index]) for index in order]):
+        style = _style(index, chosen, front)
+        marks.append(label(str(index + 1), places[index], shift=(8, 4), anchor="start", class_=style))
+    cost_name = "milliseconds to serve one item" if served else "seconds in this run"
     return _plot(
         marks, (x_axis, y_axis), names=(cost_name, "out-of-fold accuracy"), ticks=lambda cost: f"{cost:g}",
         what=f"Candidates: {cost_name} against out-of-fold accuracy",
     )  # fmt: skip
+
+
+def _style(index: int, chosen: int | None, front: Sequence[int]) -> str:
+    if index == chosen:
+        return "mark chosen"
+    return "mark front" if index in front else "mark other"
+
+
+def _apart(places: Sequence[tuple[int, tuple[float, float]]]) -> list[int]:
+    """Those that can be labelled: a few, none of which lies where one before it has its label."""
+    taken: list[tuple[float, float]] = []
+    found: list[int] = []
+    for index, (x, y) in places:
+        is_free = all(abs(x - other) >= _LABEL_WIDTH or abs(y - at) >= _LABEL_HEIGHT for other, at in taken)
+        if is_free and len(found) < _MOST_LABELS:
+            taken.append((x, y))
+            found.append(index)
+    return found
 
 
 def ranking(rows: Sequence[RankingRow], chosen: str = "") -> Markup:

@@ -104,6 +104,11 @@ def parameters(value: int) -> str:
     return f"{value / 1e6:.1f}{THIN}M"
 
 
+def megabytes(value: float) -> str:
+    """A size in megabytes."""
+    return f"{value:.1f}{THIN}MB"
+
+
 def milliseconds(value: float | None) -> str:
     """A time in milliseconds, or a dash when it was not measured."""
     return "–" if value is None else f"{value:.1f}{THIN}ms"

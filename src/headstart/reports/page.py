@@ -10,16 +10,16 @@ import jinja2
 
 from headstart.reports import figures, formatting
 from headstart.reports.confusion import MATRIX_CLASSES, most_confused, shaded_matrix, worst_first
-from headstart.reports.record import RankingRecord, Run, chosen_among
+from headstart.reports.record import CandidateRecord, RankingRecord, Run, chosen_among
 from headstart.reports.trainings import side_by_side
 
 _SHOWN_CLASSES = 40
 _SHOWN_PAIRS = 15
 _PICTURE = re.compile(r"data:image/(jpeg|png);base64,[A-Za-z0-9+/]+={0,2}")
 _FILTERS = (
-    *("count", "counted", "milliseconds", "moment", "number", "number_range", "p_value", "parameters", "percent"),
-    *("percent_interval", "percent_range", "points", "points_range", "prose", "seconds", "setting", "shorten"),
-    *("small", "training_name"),
+    *("count", "counted", "megabytes", "milliseconds", "moment", "number", "number_range", "p_value", "parameters"),
+    *("percent", "percent_interval", "percent_range", "points", "points_range", "prose", "seconds", "setting"),
+    *("shorten", "small", "training_name"),
 )
 
 
@@ -48,8 +48,9 @@ def render(run: Run) -> str:
         matrix=shaded_matrix(evaluation) if whole else (),
         pairs=() if whole else most_confused(evaluation, _SHOWN_PAIRS),
         chosen=chosen,
+        on_front=sum("latency" in each.fronts for each in run.candidates) > 1,
         trained=side_by_side(run.trainings),
-        served_ms=None if chosen is None else run.candidates[chosen].ms_per_item,
+        served_ms=None if chosen is None else _served_ms(run.candidates[chosen]),
     )
 
 
@@ -65,6 +66,12 @@ def render_ranking(record: RankingRecord) -> str:
             scores = undefined.setdefault(reason, [])
             scores += [score] if score not in scores else []
     return _template("ranking.html.jinja").render(record=record, undefined=undefined)
+
+
+def _served_ms(candidate: CandidateRecord) -> float | None:
+    """What an item takes: alone where that was measured."""
+    alone = None if candidate.costs is None else candidate.costs.latency_ms
+    return candidate.ms_per_item if alone is None else alone
 
 
 @cache

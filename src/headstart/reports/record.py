@@ -199,6 +199,28 @@ class MemberRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CostRecord:
+    """What it costs to serve a model on this machine.
+
+    Attributes:
+        n_params: Parameters of the networks that it needs, and the numbers of its heads.
+        size_mb: Megabytes (10⁶ bytes) of the files of these networks and of the heads.
+        latency_ms: Milliseconds for an item that comes alone: preparing it and the networks, one after the other; heads
+            are not in it. A median; None where a network was not measured, which is done when it is loaded.
+        batch_ms: The same for an item of a batch of 32: preparing it, and its share of the networks' time.
+    """
+
+    n_params: int
+    size_mb: float
+    latency_ms: float | None
+    batch_ms: float | None
+
+
+COSTS = ("latency", "size", "parameters")
+"""What accuracy is set against, each with a front."""
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateRecord:
     """One thing that was tried.
 
@@ -209,10 +231,16 @@ class CandidateRecord:
         oof: Out-of-fold result.
         seconds: Time to make its features (when not in the store) and to fit it.
         n_params: Parameters of all its backbones.
-        ms_per_item: Predicted time to serve one item on this machine in milliseconds; None when not measured in this
-            run.
+        ms_per_item: Predicted time to serve one item of many on this machine in milliseconds, by the pace of passes;
+            None when none was ever measured.
         members: What a combination averages, the heaviest first; empty for a single candidate. Its out-of-fold result
             comes from weights that the items of a fold had no part in.
+        costs: What it costs to serve it; None in records of older versions.
+        expected_accuracy: Out-of-fold on all items, as the choice takes it: where only some folds were tried of moved
+            weights or of a combination, what that brought is added to the accuracy that it started from. None in
+            records of older versions.
+        fronts: Of `latency`, `size` and `parameters` those at which no other candidate is as accurate and as cheap, and
+            better in one of both. For `latency` that of an item alone counts where all have it, else `ms_per_item`.
     """
 
     backbone: str
@@ -223,6 +251,41 @@ class CandidateRecord:
     n_params: int
     ms_per_item: float | None
     members: tuple[MemberRecord, ...] = ()
+    costs: CostRecord | None = None
+    expected_accuracy: float | None = None
+    fronts: tuple[str, ...] = ()
+
+
+def serving_ms(candidates: Sequence[CandidateRecord]) -> list[float] | None:
+    """The time that each candidate takes to serve an item: alone where all were measured, else as one of many.
+
+    Args:
+        candidates: What was tried.
+
+    Returns:
+        Milliseconds; None where neither is known of all.
+    """
+    alone = [each.costs.latency_ms for each in candidates if each.costs is not None]
+    for times in (alone, [each.ms_per_item for each in candidates]):
+        known = [ms for ms in times if ms is not None]
+        if len(known) == len(candidates):
+            return known
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class AlternativeRecord:
+    """A candidate on a front that was not chosen, beside the one that was.
+
+    Attributes:
+        candidate: Its place among `candidates`, from 0.
+        difference: Its out-of-fold accuracy minus that of the chosen one, on the items that both were tested on.
+        sentence: What is lost and gained with it, in words.
+    """
+
+    candidate: int
+    difference: Difference
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,6 +584,8 @@ class Run:
         uncertainty: When an answer is not to be trusted; None in records of older versions.
         validation: How candidates were cross-validated; None in records of older versions.
         selection: What the out-of-fold accuracy owes to the choice; None in records of older versions.
+        prefer: How accuracy was weighed against cost: `small`, `balanced` or `accurate`.
+        alternatives: What else is on a front of accuracy against cost, at another cost, the most accurate first.
     """
 
     name: str
@@ -551,3 +616,5 @@ class Run:
     uncertainty: UncertaintyRecord | None = None
     validation: ValidationRecord | None = None
     selection: SelectionRecord | None = None
+    prefer: str = "balanced"
+    alternatives: tuple[AlternativeRecord, ...] = ()

@@ -75,6 +75,11 @@ class Combination:
         return f"combination of {len(self.members)}"
 
     @property
+    def rounds(self) -> Bool[np.ndarray, "repeats items"]:
+        """The same as `right`, as the only repeat there is."""
+        return self.right[None]
+
+    @property
     def networks(self) -> dict[str, BackboneSpec]:
         """What has to run for an answer, each network once, by its name; see `networks_of`."""
         return networks_of([member for member, _ in self.members])

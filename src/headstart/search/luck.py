@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headstart.evaluation.calibration import softmax
-from headstart.evaluation.comparison import would_tie
+from headstart.evaluation.comparison import TIE_MARGIN, would_tie
 from headstart.evaluation.metrics import SMALLEST_PROBABILITY, share_right
 from headstart.evaluation.records import Estimate
 from headstart.evaluation.selection_bias import Pick, optimism
 from headstart.search.candidates import repeated_accuracy
 from headstart.search.choice import AnyCandidate, decide
 from headstart.search.moving import Moved, some
+from headstart.search.preference import Preference
 
 
 def without_luck(
@@ -27,6 +28,7 @@ def without_luck(
     units: Int[np.ndarray, " items"],
     seed: int,
     groups: Sequence[str] | None = None,
+    prefer: Preference = "balanced",
 ) -> Estimate:
     """The out-of-fold accuracy of the chosen candidate less what it owes to having been chosen (see `optimism`).
 
@@ -40,11 +42,12 @@ def without_luck(
         units: For each item the number of its unit, the items of equal content or of one group.
         seed: Of the parts that the choice is made again without.
         groups: For each item what it belongs with.
+        prefer: How accuracy was weighed against cost.
     """
     luck = optimism(
         np.stack([each.rounds.mean(axis=0) for each in candidates]),
         np.stack([each.tested for each in candidates]),
-        chooser(candidates, targets, groups=groups),
+        chooser(candidates, targets, groups=groups, prefer=prefer),
         chosen=next(number for number, each in enumerate(candidates) if each is winner),
         units=units,
         seed=seed,
@@ -98,7 +101,11 @@ class _Seen:
 
 
 def chooser(
-    candidates: Sequence[AnyCandidate], targets: Int[np.ndarray, " items"], *, groups: Sequence[str] | None = None
+    candidates: Sequence[AnyCandidate],
+    targets: Int[np.ndarray, " items"],
+    *,
+    groups: Sequence[str] | None = None,
+    prefer: Preference = "balanced",
 ) -> Pick:
     """The rule of `choose` as a function of the items that it may look at.
 
@@ -108,6 +115,7 @@ def chooser(
         candidates: What is chosen from.
         targets: The class of each item.
         groups: For each item what it belongs with.
+        prefer: How accuracy is weighed against cost.
     """
     every = [_Seen.of(number, each, targets) for number, each in enumerate(candidates)]
     clusters = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -117,12 +125,18 @@ def chooser(
 
         def ties(best: _Seen, each: _Seen) -> bool:
             both, n = best.tested & each.tested, min(len(best.rounds), len(each.rounds))
-            return bool(both.any()) and would_tie(
-                best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both]
+            is_near = round(best.merit[0] - each.merit[0], 9) <= TIE_MARGIN
+            return (
+                is_near
+                and bool(both.any())
+                and would_tie(best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both])
             )
 
         there = [each.on(rows) for each in every]
-        return decide(there, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost)[2].number
+        _, _, taken = decide(
+            there, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost, prefer=prefer
+        )
+        return taken.number
 
     return pick
 

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from headstart._randomness import generator
+from headstart.adaptation.heads.forms import arrays_of
 from headstart.adaptation.predictor import Ensemble, Part, Predictor
 from headstart.adaptation.strategies import OutOfFold, Strategy, settings_of
 from headstart.adaptation.strategies.contract import MOST_VIEWS
@@ -224,6 +225,16 @@ def check_class_names_are_kept_in_order(make: MakeAny) -> None:
     _close(found.sum(axis=1), np.ones(len(found)), "probabilities must sum to 1", 1e-9)
 
 
+def check_it_knows_how_large_its_head_is(make: MakeAny) -> None:
+    """Before it is fitted, so that a limit on the size of a model can be kept without fitting it."""
+    for counts in ((40, 30, 20), (12, 8)):
+        given, _, predictor = _fitted(make, example(counts))
+        found = sum(array.size for array in arrays_of(predictor.head).values())
+        width, n_items = sum(layer.width for layer in _SPEC.layers), len(given.targets)
+        said = make(_PARTS).n_numbers(width=width, n_classes=given.n_classes, n_items=n_items)
+        assert said == found, f"the head must have as many numbers as n_numbers says, but {said} is not {found}"
+
+
 def check_a_subset_is_all_that_its_model_saw(make: MakeAny) -> None:
     """Targets outside of a subset play no part, and the model of a subset is as good as one."""
     given, chosen, _ = _fitted(make, example())
@@ -367,6 +378,7 @@ STRATEGY_CHECKS: tuple[Callable[[MakeAny], None], ...] = (
     check_the_order_of_items_plays_no_part,
     check_what_is_given_is_not_written_to,
     check_class_names_are_kept_in_order,
+    check_it_knows_how_large_its_head_is,
     check_a_subset_is_all_that_its_model_saw,
     check_two_classes,
     check_a_class_with_one_item,

@@ -63,6 +63,8 @@ def test_where_trainings_are_watched_is_passed_on_and_written_down(asked: dict[s
 def test_settings_are_written_down_as_they_are_given(asked: dict[str, Any]) -> None:
     headstart.fit("photos", strategies="knn", settings={"k": 5})
     assert asked["options"].command == "headstart.fit('photos', strategies=('knn',), settings={'k': 5})"
+    headstart.fit("photos", prefer="small", max_size_mb=20)
+    assert asked["options"].command == "headstart.fit('photos', max_size_mb=20, prefer='small')"
     assert asked["options"].settings == (("k", 5),)
 
 

@@ -58,6 +58,8 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
         "--budget": "1.5m",
         "--cv": "10x4",
         "--control": "network",
+        "--prefer": "small",
+        "--max-size": "20",
         "--seed": "3",
         "--out": "runs/x",
         "--device": "cpu",
@@ -74,6 +76,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
     assert (asked.backbones, asked.strategies) == (("efficientnet_lite0", "timm/resnet18"), ("linear",))
     assert asked.settings == (("l2", "0.1"),)
     assert asked.control == "network"
+    assert (asked.prefer, asked.max_size_mb) == ("small", 20.0)
     assert (asked.out, asked.overwrite, asked.device, asked.precision) == ("runs/x", True, "cpu", "float32")
 
 

@@ -12,7 +12,7 @@ from search.synthetic import features, spec
 
 from headstart._progress import SILENT
 from headstart.adaptation.epochs import History
-from headstart.adaptation.heads.forms import LinearHead
+from headstart.adaptation.heads.forms import LinearHead, arrays_of
 from headstart.adaptation.predictor import Ensemble, Part, Predictor
 from headstart.adaptation.strategies import FineTune, Knn, Linear
 from headstart.adaptation.tuning import Tuned
@@ -29,7 +29,7 @@ from headstart.recipes.move import Fitted
 from headstart.recipes.workspace import Clock, NoLog
 from headstart.search.candidates import Candidate, Proposal, try_out
 from headstart.search.choice import Choice
-from headstart.search.combine import Combination, combine
+from headstart.search.combine import Combination, combine, networks_of
 from headstart.search.moving import judge_moved
 
 N = 120
@@ -63,7 +63,7 @@ def limits(climb: Climb, tmp_path: Path, **most: Any) -> Limits:
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(bytes(BYTES[backbone.name]))
         locals_[backbone.name] = Local(backbone, folder, {"model.safetensors": ""})
-    return Limits(climb, locals_, fitter(climb.seen, TRAIN, seed=0), **most)
+    return Limits(climb, locals_, n_items=N, n_classes=2, **most)
 
 
 def tried(climb: Climb, *backbones: Any, make: Any = Linear) -> Candidate:
@@ -93,7 +93,7 @@ def test_a_limit_below_everything_says_what_the_least_is(climb: Climb, tmp_path:
         choose_model(several, TRAIN, FOLDS, limits(climb, tmp_path, max_latency_ms=0.5, max_size_mb=0.5), seed=0)
     assert str(caught.value) == (
         "the model must take at most 0.5 ms an item and have at most 0.5 MB, "
-        "but the fastest takes 1.0 ms and the smallest has 1.0 MB without its head"
+        "but the fastest takes 1.0 ms and the smallest has 1.0 MB"
     )
     assert caught.value.hint == "Allow more with --max-latency or --max-size, or name a smaller --backbone."
 
@@ -103,10 +103,47 @@ def test_heads_count_too(climb: Climb, tmp_path: Path) -> None:
     linear, knn = tried(climb, SMALL), tried(climb, SMALL, make=Knn)
     known = limits(climb, tmp_path, max_size_mb=1.001)
     assert known.allow([linear])
-    assert known.allow([knn], heads=False)
     assert not known.allow([knn])
     choice = choose_model([replace(knn, right=np.ones(N, dtype=bool)), linear], TRAIN, FOLDS, known, seed=0)
     assert choice.members == (linear,)
+
+
+def test_an_item_alone_is_what_latency_means_where_it_was_measured(climb: Climb, tmp_path: Path) -> None:
+    several = [tried(climb, SMALL), tried(climb, LARGE)]
+    known = limits(climb, tmp_path, max_latency_ms=9.0)
+    assert known.within(several) == several[:1]
+    assert known.costs(several[:1]).latency_ms is None
+    for how, ms in (("alone", 8.0), ("in a batch", 2.0)):
+        climb.speeds.remember_speed(f"large {how}", 1000 / ms, **climb.where)
+    assert known.within(several) == several
+    costs = known.costs(several[1:])
+    assert (costs.latency_ms, costs.batch_ms) == (pytest.approx(8.0), pytest.approx(2.0))
+    # What one of the networks takes is not known, so neither is what both take.
+    assert known.costs(several).latency_ms is None
+
+
+def test_costs_count_networks_once_and_the_numbers_of_each_head(climb: Climb, tmp_path: Path) -> None:
+    linear, knn = tried(climb, SMALL), tried(climb, SMALL, make=Knn)
+    fit = fitter(climb.seen, TRAIN, seed=0)
+    n_numbers = sum(array.size for each in (linear, knn) for array in arrays_of(fit(each).head).values())
+    costs = limits(climb, tmp_path).costs([linear, knn])
+    assert costs.n_params == SMALL.n_params + n_numbers
+    assert costs.size_mb == pytest.approx((BYTES["small"] + 4 * n_numbers) / 1e6)
+
+
+def test_small_takes_no_combination_that_needs_a_further_network(climb: Climb, tmp_path: Path) -> None:
+    climb.seen["small"] = features(SMALL, TARGETS, apart=1.5, seed=5)
+    several = [tried(climb, SMALL), tried(climb, LARGE), tried(climb, SMALL, make=Knn)]
+    choice = choose_model(several, TRAIN, FOLDS, limits(climb, tmp_path), seed=0, prefer="small")
+    needed = set(networks_of(choice.members))
+    assert choice.combination is None or set(choice.combination.networks) <= needed
+    assert len(needed) == 1
+
+
+def test_a_limit_and_a_preference_hold_together(climb: Climb, tmp_path: Path) -> None:
+    several = [tried(climb, SMALL), tried(climb, LARGE)]
+    choice = choose_model(several, TRAIN, FOLDS, limits(climb, tmp_path, max_size_mb=2.0), seed=0, prefer="accurate")
+    assert choice.members == (several[0],)
 
 
 def test_a_network_that_several_members_need_counts_once(climb: Climb, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute, Extraction, Features, namespace_of
+from headstart.features.latency import Latency
 from headstart.features.memory import MemoryStore
 from headstart.features.views import PLAIN, View
 from headstart.recipes import climb as module
@@ -311,3 +312,74 @@ def test_going_on_with_fewer_items_keeps_rows_together(machine: Machine, tmp_pat
     for name in "ab":
         np.testing.assert_array_equal(climb.seen[name].values[:, 0], [9.0, 5.0])
         np.testing.assert_array_equal(climb.unseen[name].values[:, 0], [2.0])
+
+
+@dataclass
+class _Served:
+    """Fills `running` with a network for each backbone that had something to compute, as the true `extract` does."""
+
+    machine: Machine
+    forwards: list[int] = field(default_factory=list)
+
+    def extract(self, items: Items, backbones: Sequence[Local], **how: Any) -> Extraction:
+        found, running = self.machine.extract(items, backbones, **how), how["running"]
+        for local, features in zip(backbones, found.features, strict=True):
+            if features.n_computed and running is not None:
+                running[local.spec.name] = _Network(local, self.forwards)
+        return found
+
+
+@dataclass
+class _Network:
+    local: Local
+    forwards: list[int]
+
+    @property
+    def spec(self) -> BackboneSpec:
+        return replace(self.local.spec, image=None)  # so that its items need not be pictures
+
+    def forward(self, batch: Any) -> np.ndarray:
+        self.forwards.append(len(batch))
+        return np.zeros((len(batch), 1), np.float32)
+
+
+def test_a_pass_measures_what_an_item_takes_and_it_is_remembered(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, store = _Served(machine), MemoryStore()
+    monkeypatch.setattr(module, "extract", served.extract)
+    climb = _climb(tmp_path, 10_000.0, store)
+    assert climb.latency("a") is None
+    climb.first_pass([_local("a")])
+    found = climb.latency("a")
+    assert found is not None
+    assert found.alone_ms > 0
+    assert set(served.forwards) == {1, 32}
+    # Where there is nothing to compute it is remembered.
+    served.forwards.clear()
+    climb.first_pass([_local("a")])
+    assert climb.latency("a") == found
+    assert served.forwards == []
+
+
+@pytest.mark.parametrize(("before_ms", "after_ms"), [(5.0, 5.0), (50.0, 20.0)])
+def test_the_least_that_was_measured_counts(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, before_ms: float, after_ms: float
+) -> None:
+    monkeypatch.setattr(module, "extract", _Served(machine).extract)
+    monkeypatch.setattr(module, "measure_latency", lambda *_, **__: Latency(20.0, None))
+    climb = _climb(tmp_path, 10_000.0)
+    climb.speeds.remember_speed("a alone", 1000 / before_ms, **climb.where)
+    climb.first_pass([_local("a")])
+    assert climb.latency("a") == Latency(pytest.approx(after_ms), None)
+
+
+def test_there_is_no_measuring_beyond_the_budget(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = _Served(machine)
+    monkeypatch.setattr(module, "extract", served.extract)
+    climb = _climb(tmp_path, 3.0)
+    climb.first_pass([_local("a")])
+    assert climb.latency("a") is None
+    assert served.forwards == []

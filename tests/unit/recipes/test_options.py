@@ -54,6 +54,11 @@ from headstart.recipes.options import FitOptions
             "the control must be quick or network, but got 'netwrok'",
             "Did you mean 'network'?",
         ),
+        (
+            {"prefer": "smal"},
+            "the preference must be balanced or small or accurate, but got 'smal'",
+            "Did you mean 'small'?",
+        ),
         ({"seed": -1}, "the seed must be 0 or greater, but got -1", "Use --seed 0."),
         ({"test": 1.0}, "the test share must be above 0 and below 1, but got 1.0", "0.2 holds out one in five."),
         ({"test": "0"}, "the test share must be above 0 and below 1, but got '0'", "0.2 holds out one in five."),

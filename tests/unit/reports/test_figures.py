@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 import sample
 
 from headstart.evaluation.records import AnsweredPoint, CurvePoint, Estimate, ReliabilityBin
 from headstart.reports import figures
 from headstart.reports._svg import Axis, amount_axis, element, number_axis, share_axis
+from headstart.reports.record import CandidateRecord, CostRecord, OofRecord
 from headstart.reports.trainings import side_by_side
 
 
@@ -166,3 +169,42 @@ def test_a_training_that_went_wrong_at_once_can_be_drawn() -> None:
     given = [replace(sample.training(None, 1), epochs=(lost,))]
     assert "<circle" not in figures.loss_curves(given)
     assert "<circle" in figures.rate_curves(given)
+
+
+def _candidates(shares: list[float], latencies: list[float], front: set[int]) -> list[CandidateRecord]:
+    loss = Estimate(0.5, 0.4, 0.6, 99)
+    return [
+        CandidateRecord(
+            *(f"net {number}", "linear", {}, OofRecord(Estimate(share, share - 0.01, share + 0.01, 99), loss)),
+            *(1.0, 10, None),
+            costs=CostRecord(10, 1.0, latency, None),
+            fronts=("latency",) if number in front else (),
+        )
+        for number, (share, latency) in enumerate(zip(shares, latencies, strict=True))
+    ]
+
+
+def test_the_front_of_accuracy_against_latency_is_a_line_on_an_axis_of_ratios() -> None:
+    candidates = _candidates([0.8, 0.9, 0.85, 0.82], [10.0, 40.0, 20.0, 39.0], {0, 1, 2})
+    tree = ET.fromstring(figures.cost_against_accuracy(candidates, 2))
+    assert len(tree.findall("line[@class='trend']")) == 2
+    assert [len(tree.findall(f"g[@class='mark {style}']")) for style in ("chosen", "front", "other")] == [1, 2, 1]
+    x = {
+        mark.findtext("title", "")[0]: float(str(mark.find("circle").get("cx"))[:-1])  # type: ignore[union-attr]
+        for mark in tree.findall("g")
+        if mark.findtext("title")
+    }
+    assert x["2"] - x["3"] == pytest.approx(x["3"] - x["1"], abs=0.02)  # 10, 20 and 40 ms
+    assert "milliseconds to serve one item" in str(tree.get("aria-label"))
+
+
+def test_no_label_of_the_figure_is_put_over_another() -> None:
+    rng = np.random.default_rng(0)
+    candidates = _candidates(rng.uniform(0.8, 0.9, 40).tolist(), rng.uniform(10, 40, 40).tolist(), set())
+    tree = ET.fromstring(figures.cost_against_accuracy(candidates, 7))
+    labels = [each for each in tree.findall("text") if str(each.get("class")).startswith("mark")]
+    places = [(float(str(each.get("x"))[:-1]), float(str(each.get("y"))[:-1])) for each in labels]
+    assert "8" in {each.text for each in labels}
+    assert 1 < len(labels) <= 8
+    for one, other in itertools.combinations(places, 2):
+        assert abs(one[0] - other[0]) >= 8 or abs(one[1] - other[1]) >= 5.5

@@ -235,10 +235,32 @@ def test_a_run_without_optional_parts_still_has_a_page() -> None:
 
 def test_candidates_without_a_serving_time_are_drawn_by_their_time_in_the_run() -> None:
     run = sample.photos()
-    unmeasured = tuple(replace(candidate, ms_per_item=None, seconds=0.0) for candidate in run.candidates)
+    unmeasured = tuple(replace(candidate, ms_per_item=None, costs=None, seconds=0.0) for candidate in run.candidates)
     page = render(replace(run, candidates=unmeasured))
     assert "seconds in this run" in page
     assert "milliseconds to serve one item" not in page
+
+
+def test_costs_fronts_and_alternatives_are_on_the_page() -> None:
+    run = sample.photos()
+    text = Page(render(run)).text
+    for each in run.candidates:
+        assert each.costs is not None
+        for shown in (formatting.milliseconds(each.costs.latency_ms), formatting.megabytes(each.costs.size_mb)):
+            assert shown in text
+    assert text.count("on the front of latency, size, parameters") == 4
+    assert f"No. 1, {run.alternatives[0].sentence}" in text
+    assert f"serves an item in {formatting.milliseconds(run.candidates[3].costs.latency_ms)}" in text  # type: ignore[union-attr]
+
+
+def test_a_run_of_an_older_version_shows_the_costs_that_it_has() -> None:
+    run = sample.photos()
+    older = tuple(replace(each, costs=None, expected_accuracy=None, fronts=()) for each in run.candidates)
+    text = Page(render(replace(run, candidates=older, alternatives=()))).text
+    assert formatting.milliseconds(older[0].ms_per_item) in text
+    assert formatting.parameters(older[0].n_params) in text
+    assert "What else could be had" not in text
+    assert "The line is the front" not in text
 
 
 def test_a_run_without_trainings_has_no_section_about_them() -> None:

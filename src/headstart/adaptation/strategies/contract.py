@@ -125,6 +125,15 @@ class Strategy(Protocol):
             seed: Of whatever is random.
         """
 
+    def n_numbers(self, *, width: int, n_classes: int, n_items: int) -> int:
+        """How many numbers the arrays of the head hold that `fit` returns, without fitting it.
+
+        Args:
+            width: The columns that it sees.
+            n_classes: The number of classes.
+            n_items: The training items.
+        """
+
 
 MOST_VIEWS = 16
 """Views that a strategy may ask for: each is a pass over the training items."""

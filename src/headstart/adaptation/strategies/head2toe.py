@@ -100,6 +100,10 @@ class Head2Toe:
         weight[:, kept.places] = head.weight * kept.factor
         return Predictor(classes, self.parts, scaling.fold_into(LinearHead(weight, head.bias)), chosen.temperature)
 
+    def n_numbers(self, *, width: int, n_classes: int, n_items: int) -> int:  # noqa: ARG002 - every item leaves as many
+        """As of a linear head on all columns: those that are left out have weights of 0."""
+        return n_classes * (width + 1)
+
     def fit_subsets(
         self,
         features: Mapping[str, Features],

@@ -81,6 +81,10 @@ class Knn:
         head = NeighbourHead(scaling.mean, scaling.scale, units, votes, k)
         return Predictor(classes, self.parts, head, chosen.temperature)
 
+    def n_numbers(self, *, width: int, n_classes: int, n_items: int) -> int:
+        """Mean and scale of each column, k, and all items with their classes."""
+        return 2 * width + 1 + n_items * (width + n_classes)
+
     def fit_subsets(
         self,
         features: Mapping[str, Features],

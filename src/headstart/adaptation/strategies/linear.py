@@ -101,6 +101,10 @@ class Linear:
         shifted = LinearHead(head.weight, (head.bias + shift).astype(np.float32))
         return Predictor(classes, self.parts, shifted, chosen.temperature)
 
+    def n_numbers(self, *, width: int, n_classes: int, n_items: int) -> int:  # noqa: ARG002 - every item leaves as many
+        """One weight for each column and one bias, for each class."""
+        return n_classes * (width + 1)
+
     def fit_subsets(
         self,
         features: Mapping[str, Features],

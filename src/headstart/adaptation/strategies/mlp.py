@@ -91,6 +91,10 @@ class Mlp:
         head = Perceptron(hidden_weight, hidden_bias.astype(np.float32), layer.weight, layer.bias)
         return Predictor(classes, self.parts, head, chosen.temperature)
 
+    def n_numbers(self, *, width: int, n_classes: int, n_items: int) -> int:  # noqa: ARG002 - every item leaves as many
+        """Weights and biases of the hidden units, then those of the classes."""
+        return self.hidden * (width + 1) + n_classes * (self.hidden + 1)
+
     def fit_subsets(
         self,
         features: Mapping[str, Features],

@@ -82,6 +82,10 @@ class Prototype:
         head = UnitHead(scaling.mean, scaling.scale, weight.astype(np.float32), bias.astype(np.float32))
         return Predictor(classes, self.parts, head, chosen.temperature)
 
+    def n_numbers(self, *, width: int, n_classes: int, n_items: int) -> int:  # noqa: ARG002 - every item leaves as many
+        """Mean and scale of each column, then one weight for each column and one bias, for each class."""
+        return 2 * width + n_classes * (width + 1)
+
     def fit_subsets(
         self,
         features: Mapping[str, Features],

@@ -111,6 +111,10 @@ class Views:
         head = logistic.fit(seen, many, l2=self._penalty(chosen), n_classes=len(classes), overwrite=True)
         return Predictor(classes, self.parts, scaling.fold_into(head), chosen.temperature)
 
+    def n_numbers(self, *, width: int, n_classes: int, n_items: int) -> int:  # noqa: ARG002 - every item leaves as many
+        """One weight for each column and one bias, for each class."""
+        return n_classes * (width + 1)
+
     def fit_subsets(
         self,
         features: Mapping[str, Features],
