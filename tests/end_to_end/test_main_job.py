@@ -115,6 +115,9 @@ def test_a_folder_of_photos(cli: Cli, network: Network) -> None:
     assert found["evaluation"]["accuracy"]["value"] > 0.9
     assert found["command"] == "headstart fit photos --out out --backbone efficientnet_lite0"
     assert [each["settings"]["layers"] for each in found["candidates"]] == ["last", "stages", "all"]
+    assert found["prefer"] == "balanced"
+    assert all(each["costs"]["n_params"] > each["n_params"] for each in found["candidates"])
+    assert {"size", "parameters"} <= {name for each in found["candidates"] for name in each["fronts"]}
 
 
 def test_the_bundle_says_when_not_to_trust_it_as_the_record_does(cli: Cli, network: Network) -> None:

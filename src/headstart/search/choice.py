@@ -195,7 +195,7 @@ def _is_worthwhile(combination: Combination) -> bool:
     further = doublings(gflops, combination.single.proposal.cost[0])
     errors, nats = 1 - combination.accuracy.value, combination.log_loss.value
     gain, loss = combination.difference.value, combination.loss_difference.value
-    return pays(errors, errors + gain, further) or pays(nats, nats - loss, further)
+    return not further or pays(errors, errors + gain, further) or pays(nats, nats - loss, further)
 
 
 def ahead_of(

@@ -63,9 +63,12 @@ def test_where_trainings_are_watched_is_passed_on_and_written_down(asked: dict[s
 def test_settings_are_written_down_as_they_are_given(asked: dict[str, Any]) -> None:
     headstart.fit("photos", strategies="knn", settings={"k": 5})
     assert asked["options"].command == "headstart.fit('photos', strategies=('knn',), settings={'k': 5})"
+    assert asked["options"].settings == (("k", 5),)
+
+
+def test_a_preference_is_written_down_beside_a_limit(asked: dict[str, Any]) -> None:
     headstart.fit("photos", prefer="small", max_size_mb=20)
     assert asked["options"].command == "headstart.fit('photos', max_size_mb=20, prefer='small')"
-    assert asked["options"].settings == (("k", 5),)
 
 
 def test_what_lives_in_memory_is_named(asked: dict[str, Any]) -> None:

@@ -89,6 +89,11 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
             "Write for example --set k=5.",
         ),
         (
+            ("--prefer", "acurate", "--max-size", "5"),
+            "the preference must be balanced or small or accurate, but got 'acurate'",
+            "Did you mean 'accurate'?",
+        ),
+        (
             ("--strategy", "knn", "--set", "n=5"),
             "no setting of knn is called 'n'; there is k",
             "Choose one of these.",
