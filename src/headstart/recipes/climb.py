@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Int
 
-from headstart._memory import give_back
+from headstart._memory import kept_memory
 from headstart._progress import Progress
 from headstart.adaptation.strategies import Linear, MakeStrategy, Strategy
 from headstart.backbones.backbone import Backbone
@@ -292,8 +292,8 @@ class Climb:
         self._damaged = found.damaged
         self.features |= {features.backbone.name: features for features in found.features}
         if running:
-            self._measure_latencies(items, running)
-            give_back()
+            with kept_memory():
+                self._measure_latencies(items, running)
 
     def _compute(
         self,
