@@ -80,6 +80,7 @@ class Ladder:
     validation: Validation = field(init=False)
     _tried: set[str] = field(default_factory=set)
     _reached: list[Local] = field(default_factory=list)
+    _n_joined: int = 1
 
     def begin(self) -> None:
         """Heads on the first backbone: after this there is a model."""
@@ -110,7 +111,7 @@ class Ladder:
         for each in self._possible():
             self.climb.skip(each.name, each.least_s)
         with self.climb.clock.step("search"):
-            self._try(joint_proposals([local.spec for local in self._reached]))
+            self._try_side_by_side()
             self.move.go_on()
             self.validation = repeat(self.climb, self.train, self.validation, self.options)
 
@@ -194,8 +195,16 @@ class Ladder:
             groups=self.train.groups,
         )
 
+    def _try_side_by_side(self) -> None:
+        """All backbones that were reached together, once."""
+        specs = [local.spec for local in self._reached]
+        if len(specs) > self._n_joined:
+            self._n_joined = len(specs)
+            self._try(joint_proposals(specs))
+
     def _train(self, strategy: MovingStrategy, local: Local) -> None:
         with self.climb.clock.step("search"):
+            self._try_side_by_side()  # in a second, and a training may take all that is left
             self.move.try_one(strategy, self.move.start(local), local)
 
     def _linear(self, local: Local) -> list[Candidate]:

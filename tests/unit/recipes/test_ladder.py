@@ -128,6 +128,17 @@ def test_backbones_that_were_reached_are_tried_side_by_side_at_last(begin: Begin
     assert [each.proposal.name for each in ladder.climb.candidates][-2:] == ["a + b · last", "a + b · all"]
 
 
+def test_a_training_that_may_take_all_the_time_waits_for_them(
+    begin: Begin, clock: Turned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _gains(monkeypatch, backbone=0.9, moving=0.1)
+    ladder, _ = begin(spec("b", layers=LAYERS), strategies={"training": partial(Training, clock, share=0.95)})
+    ladder.ascend()
+    names = [each.name for each in ladder.climb.candidates]
+    assert names.index("a + b · all · linear") < names.index("a · last · training")
+    assert len(set(names)) == len(names)
+
+
 def test_a_step_without_room_is_named_with_what_it_needs(begin: Begin) -> None:
     ladder, said = begin(replace(spec("b", layers=LAYERS), gflops=9.0), budget_s=60)
     assert not ladder.takes_long
