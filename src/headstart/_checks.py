@@ -111,6 +111,21 @@ def parse_folds(given: str | int | tuple[int, int]) -> tuple[int, int]:
     return repeats, folds
 
 
+def parse_trials(given: str | int) -> int:
+    """The number of trials of a search.
+
+    Raises:
+        OptionError: If it is not a whole number, 1 or more.
+    """
+    match = re.fullmatch(r"\s*0*([1-9][0-9]{0,5})\s*", str(given))
+    if match is None:
+        raise OptionError(
+            f"the trials must be a whole number, 1 or more and less than a million, but got {str(given)!r}",
+            hint="Write for example --trials 30.",
+        )
+    return int(match[1])
+
+
 def parse_setting(text: str) -> tuple[str, str]:
     """Name and value from `k=5`.
 

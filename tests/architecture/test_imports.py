@@ -9,7 +9,7 @@ import pytest
 
 import headstart
 
-HEAVY = "torch pandas sklearn timm transformers matplotlib pyarrow scipy PIL torchvision"
+HEAVY = "torch pandas sklearn timm transformers matplotlib pyarrow scipy PIL torchvision optuna sqlalchemy"
 COMMANDS = ["fit", "rank", "predict", "evaluate", "report", "compare", "demo", "backbones", "cache"]
 
 

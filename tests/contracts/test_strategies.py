@@ -14,6 +14,7 @@ from headstart.adaptation.strategies import STRATEGIES, Linear, OutOfFold, Proto
 from headstart.testing.strategies import (
     STRATEGY_CHECKS,
     MakeAny,
+    check_fold_by_fold_ends_with_what_cross_validation_says,
     check_it_beats_the_majority,
     check_out_of_fold_answers_do_not_know_the_item,
     check_strategy,
@@ -56,7 +57,20 @@ class _Stubborn(Linear):
         return OutOfFold(np.tile(np.arange(n_classes)[::-1].astype(float), (len(targets), 1)), {"l2": 1.0}, 1.0)
 
 
+@dataclass(frozen=True)
+class _Hasty(Linear):
+    """A strategy that says all at once that it judges fold by fold."""
+
+    name: ClassVar[str] = "hasty"
+
+    def fold_by_fold(self, features, targets, folds, *, n_classes, seed=0):
+        whole = self.cross_validate(features, targets, folds, n_classes=n_classes, seed=seed)
+        yield np.ones(len(targets), dtype=bool), whole
+
+
 def test_the_suite_notices_broken_promises() -> None:
+    with pytest.raises(AssertionError, match="after 1 folds 1 must be tested, but 5 are"):
+        check_fold_by_fold_ends_with_what_cross_validation_says(_Hasty)
     with pytest.raises(AssertionError, match=r"out-of-fold accuracy must be chance, but is 1\.00"):
         check_out_of_fold_answers_do_not_know_the_item(_Peeking)
     with pytest.raises(AssertionError, match="out-of-fold accuracy must be clearly above"):

@@ -449,7 +449,7 @@ import sys
 from headstart.cli.main import main
 sys.argv = {[*asked, *change]!r}
 code = main()
-heavy = ("torch", "timm", "transformers")
+heavy = ("torch", "timm", "transformers", "optuna", "sqlalchemy")
 print(code, sorted(name for name in sys.modules if name.startswith(heavy)), file=sys.stderr)
 """
     done = _python(code, real.home, tmp_path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from headstart._checks import parse_count, parse_duration, parse_folds, parse_setting
+from headstart._checks import parse_count, parse_duration, parse_folds, parse_setting, parse_trials
 from headstart.cli import options
 
 if TYPE_CHECKING:
@@ -83,6 +83,20 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             help="Folds of the cross-validation; 10x5 repeats five folds ten times on features, as the budget allows.",
         ),
     ] = "5",
+    trials: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", rich_help_panel=_RUN, help="Other settings to try of each strategy on features, such as 30."
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=_RUN,
+            help="Where these are kept; another run or process with the same file goes on with them.",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     out: Annotated[
         str | None,
@@ -139,6 +153,8 @@ def fit(  # noqa: PLR0913 - each is an option of the command
             control=control,
             budget_s=budget_s,
             cv=folds,
+            trials=None if trials is None else parse_trials(trials),
+            storage=storage,
             seed=seed,
             out=out,
             overwrite=overwrite,

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from headstart._checks import parse_count, parse_duration, parse_folds
+from headstart._checks import parse_count, parse_duration, parse_folds, parse_trials
 from headstart._progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
     control: str = "quick",
     budget: str | float = "2m",
     cv: str | int | tuple[int, int] = 5,
+    trials: str | int | None = None,
+    storage: str | Path | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -84,6 +86,10 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
             no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
         cv: Folds of the cross-validation, or repeats and folds such as `"10x5"`; repeats are for heads on features.
+        trials: How many other settings of each of these strategies to try, where they are on features; None tries the
+            defaults alone.
+        storage: The file in which trials are kept, so that another run or process goes on with them; None takes one
+            that runs on the same data find again.
         seed: 0 or greater; the same seed on the same machine gives the same run.
         out: The run folder; None makes a new one below `runs/`.
         overwrite: Whether a run in `out` may be replaced.
@@ -127,6 +133,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         control=control,
         budget_s=parse_duration(budget),
         cv=parse_folds(cv),
+        trials=None if trials is None else parse_trials(trials),
+        storage=None if storage is None else str(storage),
         seed=seed,
         out=None if out is None else str(out),
         overwrite=overwrite,

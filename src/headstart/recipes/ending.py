@@ -101,9 +101,11 @@ class Ending:
             choice = choose_model(considered, train, folds, limits, seed=options.seed, prefer=options.prefer)
             selection = None
             if not isinstance(choice.winner, Combination):
+                allowed = limits.within(considered)
                 selection = selection_of(
-                    *(limits.within(considered), choice.winner, train, validation),
+                    *(allowed, choice.winner, train, validation),
                     seed=options.seed,
+                    searched=self.ladder.trials.of(allowed),
                     prefer=options.prefer,
                 )
             if aloud:
@@ -165,6 +167,7 @@ class Ending:
             uncertainty=uncertainty,
             validation=validation.record,
             selection=selection,
+            searches=tuple(self.ladder.trials.records),
         )
         usable = backbones | ({fitted.local.spec.name: fitted.local} if fitted.local else {})
         return _write(made, fitted.predictor, doubts, usable, self.workspace)

@@ -61,6 +61,10 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             stay in the store.
     """
     clock = Clock(options.started, options.adaptation_s)
+    if options.storage is not None:
+        from headstart.search.study import check_storage  # with optuna, which other runs do without
+
+        check_storage(Path(options.storage))
     name = name_of(data)
     device = pick_device(options.device)
     compute = Compute(device, pick_precision(options.precision, device))
@@ -99,7 +103,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
                 backbones = shortlist(raced, backbones, first=backbones[0])
         trainings = stack.enter_context(_trainings(sides.train, folds, options, compute, home))
         move = Move(climb, sides.train, folds, sides.test.items, options.seed, trainings.folder, watch)
-        ladder = Ladder(climb, move, sides.train, folds, backbones, options)
+        ladder = Ladder(climb, move, sides.train, folds, backbones, options, home=home)
         ladder.begin()
         ending = Ending(
             dataset=dataset,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
@@ -17,6 +18,7 @@ from headstart.data.dataset import Dataset
 from headstart.recipes.climb import Climb
 from headstart.recipes.move import LAST, Move
 from headstart.recipes.options import FitOptions
+from headstart.recipes.trials import Trials
 from headstart.recipes.validation import Validation, repeat, without_repeats
 from headstart.reports.record import RungRecord
 from headstart.search import gains
@@ -67,7 +69,9 @@ class Ladder:
         backbones: The first one, and those that may follow.
         options: What the user asked for.
         rungs: What was done so far.
+        home: headstart's home, where trials are kept; None keeps them in memory.
         validation: On which folds candidates on features were judged.
+        trials: The searches for settings.
     """
 
     climb: Climb
@@ -77,13 +81,16 @@ class Ladder:
     backbones: Sequence[Local]
     options: FitOptions
     rungs: list[RungRecord] = field(default_factory=list)
+    home: Path | None = None
     validation: Validation = field(init=False)
+    trials: Trials = field(init=False)
     _tried: set[str] = field(default_factory=set)
     _reached: list[Local] = field(default_factory=list)
     _n_joined: int = 1
 
     def begin(self) -> None:
         """Heads on the first backbone: after this there is a model."""
+        self.trials = Trials(self.climb, self.train, self.folds, self.backbones, self.options, self.home)
         self.validation = without_repeats(self.train, self.folds, self.options)
         self._reach(self.backbones[0])
 
@@ -113,6 +120,7 @@ class Ladder:
         with self.climb.clock.step("search"):
             self._try_side_by_side()
             self.move.go_on()
+            self.trials.search_all()
             self.validation = repeat(self.climb, self.train, self.validation, self.options)
 
     @property

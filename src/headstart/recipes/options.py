@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from headstart._checks import did_you_mean, nearest_of_these
-from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MakeStrategy, MovingStrategy, Strategy
+from headstart.adaptation.strategies import (
+    MOVING,
+    STRATEGIES,
+    Linear,
+    MakeMoving,
+    MakeStrategy,
+    MovingStrategy,
+    Strategy,
+)
 from headstart.adaptation.strategies.settings import Value, read_settings
 from headstart.errors import OptionError
 from headstart.recipes.trackers import check_trackers
 from headstart.search.preference import PREFERENCES, Preference
+from headstart.search.space import space_of
 
 _MODALITIES = ("auto", "image", "text")
 _TASKS = ("auto", "classification")
@@ -49,6 +58,8 @@ class FitOptions:
             no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget_s: Time for the whole command, in seconds.
         cv: Repeats and folds of the cross-validation on features.
+        trials: How many other settings of each strategy on features to try; None tries the defaults alone.
+        storage: The file in which trials are kept, an SQLite database; None takes one below `home`.
         seed: 0 or greater.
         out: The run folder, or the page of `rank`; None makes a new one below `runs/`.
         overwrite: Whether what is in `out` may be replaced.
@@ -81,6 +92,8 @@ class FitOptions:
     control: str = "quick"
     budget_s: float = 120.0
     cv: tuple[int, int] = (1, 5)
+    trials: int | None = None
+    storage: str | None = None
     seed: int = 0
     out: str | None = None
     overwrite: bool = False
@@ -97,7 +110,8 @@ class FitOptions:
 
         Raises:
             OptionError: If a word is unknown, a setting or the seed is out of range, the budget, latency or size is
-                not positive, the test share is not between 0 and 1, or what watches trainings is not installed.
+                not positive, the test share is not between 0 and 1, there is nothing to search, or what watches
+                trainings is not installed.
         """
         if self.task == "regression":
             raise OptionError(
@@ -120,6 +134,7 @@ class FitOptions:
                 hint="Add --backbone local:weights.safetensors, or leave --arch out.",
             )
         self._check_strategies()
+        self._check_search()
         if self.seed < 0:
             raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
         if not 0 < self.budget_s < math.inf:
@@ -159,6 +174,33 @@ class FitOptions:
                 )
         # Those who make them check their settings.
         _ = self.every_strategy
+
+    def _check_search(self) -> None:
+        if self.trials is None:
+            if self.storage is not None:
+                raise OptionError(
+                    f"trials are kept in a storage, but there are none to keep in {self.storage!r}",
+                    hint="Add --trials 30, or leave --storage out.",
+                )
+            return
+        if self.trials < 1:
+            raise OptionError(f"the trials must be 1 or more, but got {self.trials}", hint="Write --trials 30.")
+        if "://" in (self.storage or ""):
+            raise OptionError(
+                f"the storage must be a file, but got {self.storage!r}", hint="Write for example --storage trials.db."
+            )
+        named = self.strategies or (Linear.name,)
+        if not any(make(()).name in named and space_of(make(()), self.fixed) for make in self.makes):
+            raise OptionError(
+                f"--trials searches settings of strategies on features, but {' and '.join(named)} {_has(named)} none "
+                "that is neither fixed nor chosen by cross-validation",
+                hint="Name --strategy mlp, or leave --trials out.",
+            )
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """The names of settings that the user set."""
+        return tuple(name for name, _ in self.settings)
 
     @property
     def every_strategy(self) -> tuple[Strategy | MovingStrategy, ...]:
@@ -213,3 +255,7 @@ class FitOptions:
     def test_source(self) -> Any:
         """The user's own test items, when `test` is not a number."""
         return None if self.test_share is not None else self.test
+
+
+def _has(names: Sequence[str]) -> str:
+    return "have" if len(names) > 1 else "has"

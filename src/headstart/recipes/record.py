@@ -34,6 +34,7 @@ from headstart.reports.record import (
     RankingRow,
     Run,
     RungRecord,
+    SearchRecord,
     SelectionRecord,
     TrainingRecord,
     UncertaintyRecord,
@@ -75,6 +76,7 @@ class Made:
     uncertainty: UncertaintyRecord | None = None
     validation: ValidationRecord | None = None
     selection: SelectionRecord | None = None
+    searches: tuple[SearchRecord, ...] = ()
 
 
 def make_record(made: Made) -> Run:
@@ -119,6 +121,7 @@ def make_record(made: Made) -> Run:
         selection=made.selection,
         prefer=made.options.prefer,
         alternatives=alternatives(tried, candidates, chosen=tried.index(winner), groups=made.split.train.groups),
+        searches=made.searches,
     )
 
 

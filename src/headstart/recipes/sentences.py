@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headstart.evaluation.comparison import compare_apart
 from headstart.evaluation.records import Difference, Estimate, Evaluation, Verdict
+from headstart.reports.record import SearchRecord
 
 _NO_OPTIMISM = 0.0005  # less is 0.0 on the page
 _TOO_WIDE = 0.1  # an interval wider than 10 points leaves the question open
@@ -65,6 +66,27 @@ def selection_sentence(n_candidates: int, optimism: float, corrected: Estimate) 
         f"What is chosen among {n_candidates} candidates was lucky too: out-of-fold it looks about "
         f"{100 * optimism:.1f} points better than it is. Without that luck it is {interval(corrected)}."
     )
+
+
+def search_sentence(search: SearchRecord) -> str:
+    """What a search for settings did and brought.
+
+    Args:
+        search: All but its sentence.
+    """
+    what = f"{', '.join(search.searched)} of {search.strategy} on {search.backbone} · {search.layers}"
+    done = f"{search.trials + search.pruned} trials of {what}: {search.trials} judged on all items"
+    more = [f"{search.pruned} given up as clearly behind"] if search.pruned else []
+    if search.found:
+        more.append(f"{search.found} of these done before")
+    if search.left_out:
+        more.append(f"{search.left_out} left out for want of time")
+    done = ", ".join([done, *more])
+    if search.gain is None:
+        return f"{done}. None of them became a candidate."
+    gain = search.gain
+    points = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+    return f"{done}. Out-of-fold the best is {points} against the defaults, the luck of being the best included."
 
 
 def headline(evaluation: Evaluation, n_classes: int, verdict: Verdict, control: str) -> str:

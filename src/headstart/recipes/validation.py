@@ -21,6 +21,7 @@ from headstart.search.choice import AnyCandidate
 from headstart.search.luck import without_luck
 from headstart.search.moving import Moved
 from headstart.search.preference import Preference
+from headstart.search.trials import Searched
 
 USUAL = (1, 5)
 """One repeat of five folds."""
@@ -119,6 +120,7 @@ def selection_of(
     *,
     seed: int,
     prefer: Preference = "balanced",
+    searched: Sequence[Searched] = (),
 ) -> SelectionRecord:
     """What the chosen candidate's out-of-fold accuracy owes to having been chosen.
 
@@ -129,6 +131,7 @@ def selection_of(
         validation: Their folds.
         seed: Of the parts that the choice is made again without.
         prefer: How accuracy was weighed against cost.
+        searched: The searches whose best trial is among what was chosen from.
     """
     corrected = without_luck(
         *(considered, winner, train.targets, validation.folds),
@@ -136,11 +139,13 @@ def selection_of(
         seed=seed,
         groups=train.groups,
         prefer=prefer,
+        searched=searched,
     )
     apparent = winner.accuracy
     optimism = apparent.value - corrected.value
-    sentence = selection_sentence(len(considered), optimism, corrected)
-    return SelectionRecord(len(considered), apparent, corrected, optimism, sentence)
+    n_candidates = len(considered) + sum(len(each.trials) - 1 for each in searched)
+    sentence = selection_sentence(n_candidates, optimism, corrected)
+    return SelectionRecord(n_candidates, apparent, corrected, optimism, sentence)
 
 
 def _again(

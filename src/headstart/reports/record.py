@@ -422,7 +422,7 @@ class SelectionRecord:
     """How much of the chosen candidate's out-of-fold accuracy is the luck of the best of several.
 
     Attributes:
-        n_candidates: Among how many it was chosen.
+        n_candidates: Among how many it was chosen; trials of a search that were judged on all items count.
         apparent: Its out-of-fold accuracy, as in `candidates`.
         corrected: The same less the optimism; what to expect of new items, before the sealed test is opened.
         optimism: What the choice adds, 0 to 1: the choice is made again without a fifth of the items, and what it takes
@@ -434,6 +434,41 @@ class SelectionRecord:
     apparent: Estimate
     corrected: Estimate
     optimism: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """A search for the settings of a strategy.
+
+    Attributes:
+        strategy: The strategy's name.
+        backbone: As in its candidates.
+        layers: As in the settings of its candidates.
+        searched: The settings that were searched, and what was tried of each, in words.
+        trials: How many were judged on all training items, those that were there before included.
+        pruned: How many were given up after some folds, because they were clearly behind the best one.
+        left_out: How many were asked for and not done for want of time.
+        found: How many of them all another run or process had done before.
+        storage: The file that they are kept in, or `memory`.
+        candidate: The place of the best one among `candidates`, from 0; None where there is none.
+        gain: Its accuracy minus that of the defaults, out-of-fold on the same items; the luck of the best is in it.
+        seconds: What the search took.
+        sentence: What this says, in words.
+    """
+
+    strategy: str
+    backbone: str
+    layers: str
+    searched: dict[str, str]
+    trials: int
+    pruned: int
+    left_out: int
+    found: int
+    storage: str
+    candidate: int | None
+    gain: Difference | None
+    seconds: float
     sentence: str
 
 
@@ -586,6 +621,7 @@ class Run:
         selection: What the out-of-fold accuracy owes to the choice; None in records of older versions.
         prefer: How accuracy was weighed against cost: `small`, `balanced` or `accurate`.
         alternatives: What else is on a front of accuracy against cost, at another cost, the most accurate first.
+        searches: The searches for settings, in order; empty where none was asked for.
     """
 
     name: str
@@ -618,3 +654,4 @@ class Run:
     selection: SelectionRecord | None = None
     prefer: str = "balanced"
     alternatives: tuple[AlternativeRecord, ...] = ()
+    searches: tuple[SearchRecord, ...] = ()

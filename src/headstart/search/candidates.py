@@ -89,6 +89,7 @@ class Candidate:
         log_loss: Of the calibrated out-of-fold probabilities, in nats.
         seconds: Time to cross-validate, in seconds.
         again: The same as `right` for each further repeat on other folds; accuracy and log loss are means over all.
+        searched: Whether its settings are those that a search found.
     """
 
     proposal: Proposal
@@ -99,6 +100,7 @@ class Candidate:
     log_loss: Estimate
     seconds: float
     again: tuple[Bool[np.ndarray, " items"], ...] = ()
+    searched: bool = False
 
     @property
     def tested(self) -> Bool[np.ndarray, " items"]:
@@ -142,6 +144,32 @@ def try_out(
     start = time.monotonic()
     strategy = make(proposal.parts)
     result = strategy.cross_validate(features, targets, folds, n_classes=n_classes, seed=seed)
+    return from_result(
+        *(proposal, strategy, result, targets), seconds=time.monotonic() - start, seed=seed, groups=groups
+    )
+
+
+def from_result(
+    proposal: Proposal,
+    strategy: Strategy,
+    result: OutOfFold,
+    targets: Int[np.ndarray, " items"],
+    *,
+    seconds: float,
+    seed: int,
+    groups: Sequence[str] | None = None,
+) -> Candidate:
+    """The candidate that a cross-validation makes of a proposal.
+
+    Args:
+        proposal: What was tried.
+        strategy: What was fitted.
+        result: Of all training items.
+        targets: The class of each.
+        seconds: What it took.
+        seed: Of the interval's bootstrap.
+        groups: For each item what it belongs with; items of one group need not be independent.
+    """
     probabilities = softmax(result.logits, result.temperature)
     right = correct(targets, probabilities)
     return Candidate(
@@ -151,7 +179,7 @@ def try_out(
         right=right,
         accuracy=share_right(right, groups=groups, cross_validated=True),
         log_loss=log_loss(targets, probabilities, seed=seed, groups=groups),
-        seconds=time.monotonic() - start,
+        seconds=seconds,
     )
 
 

@@ -223,14 +223,19 @@ def _merit(candidate: AnyCandidate) -> tuple[float, bool, float, int]:
 
 
 def names(candidates: Sequence[AnyCandidate], among: Sequence[AnyCandidate]) -> tuple[str, ...]:
-    """What to call some candidates among others: the strategy is said where there are several.
+    """What to call some candidates among others: the strategy is said where there are several, and what was searched.
 
     Args:
         candidates: Those to be named.
         among: All of them.
     """
     several = len({each.strategy.name for each in among}) > 1
-    return tuple(each.name if several else each.proposal.name for each in candidates)
+
+    def name(candidate: AnyCandidate) -> str:
+        found = ", searched" if isinstance(candidate, Candidate) and candidate.searched else ""
+        return f"{candidate.name if several else candidate.proposal.name}{found}"
+
+    return tuple(map(name, candidates))
 
 
 def called(choice: Choice, among: Sequence[AnyCandidate]) -> str:

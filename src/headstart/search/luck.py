@@ -17,6 +17,7 @@ from headstart.search.candidates import repeated_accuracy
 from headstart.search.choice import AnyCandidate, decide
 from headstart.search.moving import Moved, some
 from headstart.search.preference import Preference
+from headstart.search.trials import Searched, Trial
 
 
 def without_luck(
@@ -29,6 +30,7 @@ def without_luck(
     seed: int,
     groups: Sequence[str] | None = None,
     prefer: Preference = "balanced",
+    searched: Sequence[Searched] = (),
 ) -> Estimate:
     """The out-of-fold accuracy of the chosen candidate less what it owes to having been chosen (see `optimism`).
 
@@ -43,11 +45,14 @@ def without_luck(
         seed: Of the parts that the choice is made again without.
         groups: For each item what it belongs with.
         prefer: How accuracy was weighed against cost.
+        searched: The searches whose best trial is one of the candidates. The choice begins with their trials: without
+            some of the items another one would have been the best.
     """
+    trials = [each for search in searched for each in _others(search)]
     luck = optimism(
-        np.stack([each.rounds.mean(axis=0) for each in candidates]),
-        np.stack([each.tested for each in candidates]),
-        chooser(candidates, targets, groups=groups, prefer=prefer),
+        np.stack([*(each.rounds.mean(axis=0) for each in candidates), *(each.right for each in trials)]),
+        np.stack([*(each.tested for each in candidates), *(np.ones_like(each.right) for each in trials)]),
+        chooser(candidates, targets, groups=groups, searched=searched, prefer=prefer),
         chosen=next(number for number, each in enumerate(candidates) if each is winner),
         units=units,
         seed=seed,
@@ -84,6 +89,12 @@ class _Seen:
         losses, proposal = _losses(candidate, targets), candidate.proposal
         return _Seen(number, candidate.rounds, candidate.tested, start, losses, proposal.width, proposal.cost)
 
+    @staticmethod
+    def of_trial(number: int, trial: Trial, best: _Seen) -> _Seen:
+        """It would cost what the best trial of its search costs: they see the same."""
+        tested = np.ones_like(trial.right)
+        return _Seen(number, trial.right[None], tested, None, trial.losses, best.width, best.cost)
+
     def on(self, rows: Bool[np.ndarray, " items"]) -> _Seen:
         start = None if self.start is None else self.start[:, rows]
         rounds, tested = self.rounds[:, rows], self.tested[rows]
@@ -106,6 +117,7 @@ def chooser(
     *,
     groups: Sequence[str] | None = None,
     prefer: Preference = "balanced",
+    searched: Sequence[Searched] = (),
 ) -> Pick:
     """The rule of `choose` as a function of the items that it may look at.
 
@@ -116,8 +128,17 @@ def chooser(
         targets: The class of each item.
         groups: For each item what it belongs with.
         prefer: How accuracy is weighed against cost.
+        searched: The searches whose best trial is one of the candidates. First comes the trial with the lowest log
+            loss of each, then the choice among these and the other candidates. The trials that are no candidates are
+            numbered after the candidates, in order.
     """
     every = [_Seen.of(number, each, targets) for number, each in enumerate(candidates)]
+    fields: list[list[int]] = []
+    for search in searched:
+        (place,) = (number for number, each in enumerate(candidates) if each is search.candidate)
+        others = [_Seen.of_trial(len(every) + n, each, every[place]) for n, each in enumerate(_others(search))]
+        every += others
+        fields.append([place, *(each.number for each in others)])
     clusters = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
 
     def pick(rows: Bool[np.ndarray, " items"]) -> int:
@@ -132,13 +153,24 @@ def chooser(
                 and would_tie(best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both])
             )
 
-        there = [each.on(rows) for each in every]
+        behind = {number for field in fields for number in _all_but_best(field, every, rows)}
+        there = [each.on(rows) for each in every if each.number not in behind]
         _, _, taken = decide(
             there, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost, prefer=prefer
         )
         return taken.number
 
     return pick
+
+
+def _others(search: Searched) -> list[Trial]:
+    """The trials of a search that did not become its candidate."""
+    return [each for each in search.trials if each is not search.best]
+
+
+def _all_but_best(field: Sequence[int], every: Sequence[_Seen], rows: Bool[np.ndarray, " items"]) -> list[int]:
+    best = min(field, key=lambda number: float(every[number].losses[rows].mean()))
+    return [number for number in field if number != best]
 
 
 def _losses(candidate: AnyCandidate, targets: Int[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float64, Int
 from headstart._randomness import generator
 from headstart.adaptation.heads.forms import arrays_of
 from headstart.adaptation.predictor import Ensemble, Part, Predictor
-from headstart.adaptation.strategies import OutOfFold, Strategy, settings_of
+from headstart.adaptation.strategies import FoldByFold, OutOfFold, Strategy, settings_of
 from headstart.adaptation.strategies.contract import MOST_VIEWS
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import open_local, write_local
@@ -205,6 +205,23 @@ def check_the_order_of_items_plays_no_part(make: MakeAny) -> None:
     _close(again, found[order], "the order of the items must play no part", _ROUNDING)
 
 
+def check_fold_by_fold_ends_with_what_cross_validation_says(make: MakeAny) -> None:
+    """Whoever can judge one fold after the other says the same at the end, and nothing of items still to come."""
+    strategy, given = make(_PARTS), example()
+    if not isinstance(strategy, FoldByFold):
+        return
+    whole = strategy.cross_validate(given.features, given.targets, given.folds, n_classes=given.n_classes)
+    steps = list(strategy.fold_by_fold(given.features, given.targets, given.folds, n_classes=given.n_classes))
+    for number, (tested, known) in enumerate(steps, 1):
+        n_folds = len(np.unique(given.folds[tested]))
+        assert n_folds == number, f"after {number} folds {number} must be tested, but {n_folds} are"
+        assert not known.logits[~tested].any(), "the rows of items that were not tested must be 0"
+    tested, last = steps[-1]
+    assert tested.all(), "at last all items must be tested"
+    same = np.array_equal(last.logits, whole.logits) and last.chosen == whole.chosen
+    assert same, "at last it must say what cross_validate says"
+
+
 def check_what_is_given_is_not_written_to(make: MakeAny) -> None:
     """Features belong to others."""
     given = example()
@@ -376,6 +393,7 @@ STRATEGY_CHECKS: tuple[Callable[[MakeAny], None], ...] = (
     check_the_temperature_fits_the_logits,
     check_the_same_seed_gives_the_same_numbers,
     check_the_order_of_items_plays_no_part,
+    check_fold_by_fold_ends_with_what_cross_validation_says,
     check_what_is_given_is_not_written_to,
     check_class_names_are_kept_in_order,
     check_it_knows_how_large_its_head_is,

@@ -57,6 +57,8 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
         "--set": "l2=0.1",
         "--budget": "1.5m",
         "--cv": "10x4",
+        "--trials": "30",
+        "--storage": "trials.db",
         "--control": "network",
         "--prefer": "small",
         "--max-size": "20",
@@ -73,6 +75,7 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
     assert (asked.target, asked.column, asked.groups, asked.test) == ("kind", "path", "patient", "0.3")
     assert (asked.task, asked.modality, asked.seed, asked.budget_s) == ("classification", "image", 3, 90.0)
     assert asked.cv == (10, 4)
+    assert (asked.trials, asked.storage) == (30, "trials.db")
     assert (asked.backbones, asked.strategies) == (("efficientnet_lite0", "timm/resnet18"), ("linear",))
     assert asked.settings == (("l2", "0.1"),)
     assert asked.control == "network"
@@ -83,6 +86,19 @@ def test_every_option_reaches_the_recipe(cli: Cli, recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
+        *(
+            (
+                ("--trials", given),
+                f"the trials must be a whole number, 1 or more and less than a million, but got {given!r}",
+                "Write for example --trials 30.",
+            )
+            for given in ("0", "-3", "many", "2.5")
+        ),
+        (
+            ("--storage", "trials.db"),
+            "trials are kept in a storage, but there are none to keep in 'trials.db'",
+            "Add --trials 30, or leave --storage out.",
+        ),
         (
             ("--set", "l2"),
             "a setting must be KEY=VALUE, but got 'l2'",

@@ -59,6 +59,29 @@ from headstart.recipes.options import FitOptions
             "the preference must be balanced or small or accurate, but got 'smal'",
             "Did you mean 'small'?",
         ),
+        ({"trials": 0}, "the trials must be 1 or more, but got 0", "Write --trials 30."),
+        (
+            {"storage": "a.db"},
+            "trials are kept in a storage, but there are none to keep in 'a.db'",
+            "Add --trials 30, or leave --storage out.",
+        ),
+        (
+            {"trials": 3, "storage": "mysql://me@there/a"},
+            "the storage must be a file, but got 'mysql://me@there/a'",
+            "Write for example --storage trials.db.",
+        ),
+        (
+            {"trials": 3, "strategies": ("knn", "finetune")},
+            "--trials searches settings of strategies on features, but knn and finetune have none that is neither "
+            "fixed nor chosen by cross-validation",
+            "Name --strategy mlp, or leave --trials out.",
+        ),
+        (
+            {"trials": 3, "settings": (("scaling", "soften"),)},
+            "--trials searches settings of strategies on features, but linear has none that is neither fixed nor "
+            "chosen by cross-validation",
+            "Name --strategy mlp, or leave --trials out.",
+        ),
         ({"seed": -1}, "the seed must be 0 or greater, but got -1", "Use --seed 0."),
         ({"test": 1.0}, "the test share must be above 0 and below 1, but got 1.0", "0.2 holds out one in five."),
         ({"test": "0"}, "the test share must be above 0 and below 1, but got '0'", "0.2 holds out one in five."),

@@ -10,12 +10,13 @@ from scipy.stats import binom
 
 from headstart.adaptation.strategies import Knn, Linear, OutOfFold
 from headstart.evaluation.calibration import softmax
-from headstart.evaluation.metrics import correct, log_loss, share_right
+from headstart.evaluation.metrics import correct, item_losses, log_loss, share_right
 from headstart.evaluation.records import Estimate
 from headstart.features.extract import Features
 from headstart.search.candidates import Candidate, Proposal, proposals, try_out, with_repeats
 from headstart.search.choice import choose
 from headstart.search.luck import chooser, without_luck
+from headstart.search.trials import Searched, Trial, best_of
 from search.synthetic import candidate, features, right, spec
 
 N = 80
@@ -76,6 +77,50 @@ def test_groups_count_as_one() -> None:
         for field in map(_field, range(8))
     ]
     assert sum(same) >= 7  # a close tie may be decided otherwise
+
+
+def _search(seed: int, *, skill: float, n: int = 10) -> Searched:
+    """Trials whose losses are those of guesses, and the best of them as a candidate."""
+    guesses = [_guessed(seed + number, skill=skill, gflops=2.0) for number in range(n)]
+    losses = [item_losses(TARGETS, softmax(each.out_of_fold.logits, 1.0)) for each in guesses]
+    trials = tuple(
+        Trial(n, {}, each.right, loss, 0.1) for n, (each, loss) in enumerate(zip(guesses, losses, strict=True))
+    )
+    return Searched(guesses[best_of(trials).number], trials)
+
+
+def test_on_all_items_the_best_trial_is_the_one_that_was_entered() -> None:
+    for seed in range(0, 250, 10):
+        search = _search(1000 + seed, skill=1.0)
+        field = [*_field(seed), search.candidate]
+        number = chooser(field, TARGETS, searched=[search])(np.ones(N, dtype=bool))
+        assert number < len(field)
+        assert field[number] is choose(field).winner
+
+
+def test_on_some_items_another_trial_may_be_the_best_of_its_search() -> None:
+    search = _search(0, skill=1.0)
+    others = [each for each in search.trials if each is not search.best]
+    pick, found = chooser([search.candidate], TARGETS, searched=[search]), set()
+    for seed in range(20):
+        rows = np.random.default_rng(seed).random(N) < 0.5
+        best = min(search.trials, key=lambda each: each.losses[rows].mean())
+        number = pick(rows)
+        assert (search.best if number == 0 else others[number - 1]) is best
+        found.add(number)
+    assert len(found) > 1
+
+
+def test_trials_that_mean_nothing_lower_the_number_of_the_best_one() -> None:
+    search = _search(7, skill=0.0, n=30)
+    field = [search.candidate]
+    luck = [
+        search.candidate.accuracy.value
+        - without_luck(*(field, search.candidate, TARGETS, FOLDS), units=np.arange(N), seed=0, searched=searched).value
+        for searched in ([], [search])
+    ]
+    assert luck[0] == 0
+    assert luck[1] > 0.01
 
 
 def _corrected(field: list[Candidate], groups: list[str] | None = None) -> tuple[Candidate, Estimate]:

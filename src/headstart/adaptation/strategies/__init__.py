@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headstart.adaptation.strategies.contract import MakeMoving, MakeStrategy, MovingStrategy, OutOfFold, Strategy
+from headstart.adaptation.strategies.contract import (
+    FoldByFold,
+    MakeMoving,
+    MakeStrategy,
+    MovingStrategy,
+    OutOfFold,
+    Strategy,
+)
 from headstart.adaptation.strategies.contrastive import Contrastive
 from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.head2toe import Head2Toe
@@ -31,6 +38,7 @@ __all__ = [
     "STRATEGIES",
     "Contrastive",
     "FineTune",
+    "FoldByFold",
     "Head2Toe",
     "Knn",
     "Linear",

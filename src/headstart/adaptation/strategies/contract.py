@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -132,6 +132,37 @@ class Strategy(Protocol):
             width: The columns that it sees.
             n_classes: The number of classes.
             n_items: The training items.
+        """
+
+
+@runtime_checkable
+class FoldByFold(Protocol):
+    """A strategy that can say after each fold what it knows, so that a search need not see what is bad to its end.
+
+    Only for those that train anew for each fold: what solves all folds together has nothing to give up.
+    """
+
+    def fold_by_fold(
+        self,
+        features: Mapping[str, Features],
+        targets: Int[np.ndarray, " items"],
+        folds: Int[np.ndarray, " items"],
+        *,
+        n_classes: int,
+        seed: int = 0,
+    ) -> Iterator[tuple[Bool[np.ndarray, " items"], OutOfFold]]:
+        """As `Strategy.cross_validate`, one fold after the other.
+
+        Args:
+            features: Of the training items, by the name of the backbone.
+            targets: The class of each item.
+            folds: The fold of each item, two at least.
+            n_classes: The number of classes.
+            seed: Of whatever is random.
+
+        Yields:
+            The items of the folds so far, and what is known of them; the rows of others are 0. The last one is what
+            `cross_validate` returns.
         """
 
 

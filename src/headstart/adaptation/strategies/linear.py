@@ -36,7 +36,7 @@ class Linear:
     parts: tuple[Part, ...]
     l2: float | None = real(None, 1e-5, 1e3, log=True)
     scaling: Literal["soften", "standardise"] = word("soften", "standardise")
-    balance: float = real(0.0, 0.0, 1.0)
+    balance: float = real(0.0, 0.0, 1.0, search=False)
     name: ClassVar[str] = "linear"
     modalities: ClassVar[tuple[str, ...]] = ("image", "text")
     n_views: ClassVar[int] = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from headstart.adaptation.heads.perceptron import EVERY, Recipe, components, tra
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies._seen import best_of, scaled
 from headstart.adaptation.strategies.contract import OutOfFold
-from headstart.adaptation.strategies.settings import check_settings, real, whole
+from headstart.adaptation.strategies.settings import Value, check_settings, real, whole
 from headstart.features.extract import Features
 
 _MOST_STEPS = 300
@@ -36,7 +36,7 @@ class Mlp:
     parts: tuple[Part, ...]
     hidden: int = whole(128, 8, 2048, log=True)
     dropout: float = real(0.5, 0.0, 0.9)
-    weight_decay: float = real(0.1, 0.0, 10.0)
+    weight_decay: float = real(0.1, 0.0, 10.0, log=True, search=(1e-3, 10.0))
     learning_rate: float = real(2e-3, 1e-5, 0.1, log=True)
     steps: int | None = whole(None, 1, 10_000, log=True)
     name: ClassVar[str] = "mlp"
@@ -62,15 +62,24 @@ class Mlp:
         seed: int = 0,
     ) -> OutOfFold:
         """Train once for each fold, and choose the step at which to stop."""
-        seen, _ = components(scaled(features, self.parts)[0], seed=seed)
-        steps = _MOST_STEPS if self.steps is None else self.steps
-        looks = np.empty((-(-steps // EVERY), len(targets), n_classes))
-        for fold in np.unique(folds):
-            out = folds == fold
-            looks[:, out], _ = self._train(seen[~out], targets[~out], seen[out], steps, n_classes, seed)
-        at = [min((look + 1) * EVERY, steps) for look in range(len(looks))]
-        first = 0 if self.steps is None else len(looks) - 1
-        return best_of(looks[first:], [{"steps": step} for step in at[first:]], targets)
+        *_, (_, looks) = self._looks(features, targets, folds, n_classes=n_classes, seed=seed)
+        return best_of(looks, self._stops, targets)
+
+    def fold_by_fold(
+        self,
+        features: Mapping[str, Features],
+        targets: Int[np.ndarray, " items"],
+        folds: Int[np.ndarray, " items"],
+        *,
+        n_classes: int,
+        seed: int = 0,
+    ) -> Iterator[tuple[Bool[np.ndarray, " items"], OutOfFold]]:
+        """The same, with what is known after each fold; the step is the best one for the folds so far."""
+        for tested, looks in self._looks(features, targets, folds, n_classes=n_classes, seed=seed):
+            known = best_of(looks[:, tested], self._stops, targets[tested])
+            logits = np.zeros((len(targets), n_classes))
+            logits[tested] = known.logits
+            yield tested, OutOfFold(logits, known.chosen, known.temperature)
 
     def fit(
         self,
@@ -110,6 +119,35 @@ class Mlp:
         steps = int(chosen.chosen["steps"])
         logits = [self._train(seen[mask], targets[mask], seen, steps, n_classes, seed)[0][-1] for mask in masks]
         return np.stack(logits)
+
+    @property
+    def _stops(self) -> list[dict[str, Value]]:
+        """The numbers of steps to choose from."""
+        if self.steps is not None:
+            return [{"steps": self.steps}]
+        return [{"steps": min(step, _MOST_STEPS)} for step in range(EVERY, _MOST_STEPS + EVERY, EVERY)]
+
+    def _looks(
+        self,
+        features: Mapping[str, Features],
+        targets: Int[np.ndarray, " items"],
+        folds: Int[np.ndarray, " items"],
+        *,
+        n_classes: int,
+        seed: int,
+    ) -> Iterator[tuple[Bool[np.ndarray, " items"], Float[np.ndarray, "stops items classes"]]]:
+        """After each fold the items that were predicted so far, and their logits after each number of steps."""
+        seen, _ = components(scaled(features, self.parts)[0], seed=seed)
+        n_stops = len(self._stops)
+        looks = np.empty((n_stops, len(targets), n_classes))
+        tested = np.zeros(len(targets), dtype=np.bool_)
+        steps = _MOST_STEPS if self.steps is None else self.steps
+        for fold in np.unique(folds):
+            out = folds == fold
+            found, _ = self._train(seen[~out], targets[~out], seen[out], steps, n_classes, seed)
+            looks[:, out] = found[-n_stops:]
+            tested = tested | out
+            yield tested, looks
 
     def _train(
         self,

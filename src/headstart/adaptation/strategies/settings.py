@@ -27,6 +27,8 @@ class Setting:
         log: Whether a search should take steps of equal ratio.
         choices: The words.
         auto: Whether it may be None, `auto` for people: cross-validation then chooses it.
+        search: What a search tries: all that is allowed; from a least to a greatest number, where only a part is worth
+            it; or nothing, where it says what is wanted of the answers or costs passes.
     """
 
     kind: Literal["whole", "real", "word"]
@@ -35,6 +37,7 @@ class Setting:
     log: bool = False
     choices: tuple[str, ...] = ()
     auto: bool = False
+    search: bool | tuple[float, float] = True
 
     @property
     def rule(self) -> str:
@@ -66,14 +69,22 @@ class Setting:
             return text
 
 
-def whole(default: int | None, low: int, high: int, *, log: bool = False) -> Any:
+def whole(default: int | None, low: int, high: int, *, log: bool = False, search: bool | tuple[int, int] = True) -> Any:
     """A field that is a whole number; None as default means that cross-validation chooses it."""
-    return _declared(default, Setting("whole", low, high, log=log, auto=default is None))
+    return _declared(default, Setting("whole", low, high, log=log, auto=default is None, search=search))
 
 
-def real(default: float | None, low: float, high: float, *, log: bool = False, auto: bool = False) -> Any:
+def real(
+    default: float | None,
+    low: float,
+    high: float,
+    *,
+    log: bool = False,
+    auto: bool = False,
+    search: bool | tuple[float, float] = True,
+) -> Any:
     """A field that is a number; None, as default or where `auto` allows it, means that cross-validation chooses it."""
-    return _declared(default, Setting("real", low, high, log=log, auto=auto or default is None))
+    return _declared(default, Setting("real", low, high, log=log, auto=auto or default is None, search=search))
 
 
 def word(default: str, *others: str) -> Any:
@@ -101,11 +112,11 @@ def values_of(strategy: Any) -> dict[str, Value]:
 
 
 def settled(strategy: Made, chosen: Mapping[str, Value]) -> Made:
-    """The same strategy with what held-out items chose, for a training that has no such items.
+    """The same strategy with what held-out items or a search chose.
 
     Args:
         strategy: An instance.
-        chosen: As in `Tuned.chosen`.
+        chosen: Settings by name.
 
     Raises:
         OptionError: If a value is outside its rule.

@@ -36,7 +36,7 @@ class Views:
     """
 
     parts: tuple[Part, ...]
-    n_views: int = whole(4, 2, MOST_VIEWS)
+    n_views: int = whole(4, 2, MOST_VIEWS, search=False)
     l2: float | None = real(None, 1e-5, 1e3, log=True)
     scaling: Literal["soften", "standardise"] = word("soften", "standardise")
     name: ClassVar[str] = "views"
