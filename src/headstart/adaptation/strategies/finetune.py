@@ -24,7 +24,8 @@ from headstart.adaptation.strategies.settings import check_settings, real, whole
 from headstart.data.dataset import Items
 from headstart.features.extract import Compute
 
-_EPOCHS, _MOST_EPOCHS, _STEPS = 6, 30, 200
+_EPOCHS, _FEWEST_EPOCHS, _MOST_EPOCHS = 6, 2, 30
+_FEWEST_STEPS, _MOST_STEPS = 200, 800
 
 if TYPE_CHECKING:
     from headstart.adaptation.finetuning import Job
@@ -40,8 +41,8 @@ class FineTune:
 
     Attributes:
         n_stages: How many of the last stages move, or None for all; all below them runs once for each item and view.
-        epochs: Each sees every training item once, in one of its views; None takes 6, and with few items as many as
-            make 200 steps, at most 30.
+        epochs: Each sees every training item once, in one of its views; None takes 6; with few items as many as make
+            200 steps, at most 30, and with many as few as make 800, at least 2.
         learning_rate: The highest rate of the head and the last stage; None takes what was measured to be good: 1e-3
             for images, 3e-4 for texts and for fewer than 60 steps.
         trains: What moves in them: `all`; `biases`, which are biases and norms (BitFit, 2106.10199); `one`, the lowest
@@ -143,7 +144,8 @@ class FineTune:
         if self.epochs is not None:
             return self.epochs
         steps = math.ceil(n_items / self.batch_size)
-        return min(_MOST_EPOCHS, max(_EPOCHS, math.ceil(_STEPS / max(1, steps))))
+        fewest, most = (math.ceil(n_steps / max(1, steps)) for n_steps in (_FEWEST_STEPS, _MOST_STEPS))
+        return min(_MOST_EPOCHS, max(_EPOCHS, fewest), max(_FEWEST_EPOCHS, most))
 
     def fit(
         self,

@@ -425,8 +425,10 @@ def test_a_training_is_not_taken_up_in_another_precision(texts: Case) -> None:
     assert seen == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("n_items", "epochs"), [(1, 30), (80, 30), (160, 20), (600, 6), (5000, 6)])
-def test_few_items_are_seen_more_often(n_items: int, epochs: int) -> None:
+@pytest.mark.parametrize(
+    ("n_items", "epochs"), [(1, 30), (80, 30), (160, 20), (600, 6), (2000, 6), (3000, 5), (6920, 2), (10**6, 2)]
+)
+def test_few_items_are_seen_more_often_and_many_less(n_items: int, epochs: int) -> None:
     assert FineTune().n_epochs(n_items) == epochs
     assert Soup(n_runs=4).n_epochs(n_items) == 4 * epochs
     assert Soup(n_runs=4, members=5).n_epochs(n_items) == 2 * epochs
