@@ -27,6 +27,7 @@ from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.ending import Ending
 from headstart.recipes.ladder import Ladder
+from headstart.recipes.limits import not_too_costly
 from headstart.recipes.move import Move, check_adapters, check_modality
 from headstart.recipes.options import FitOptions
 from headstart.recipes.race import MOST_PASSES, race, shortlist
@@ -82,6 +83,9 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             check_adapters(options.every_strategy, backbones)
             workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
         climb = Climb(dataset.items, store, store, compute, clock, workspace, progress)
+        backbones = not_too_costly(
+            backbones, climb, max_latency_ms=options.max_latency_ms, max_size_mb=options.max_size_mb
+        )
         with clock.step("extract"):
             control = [Local(PIXELS, Path(), {})] if dataset.modality == "image" else []
             lost = climb.first_pass([backbones[0], *control])

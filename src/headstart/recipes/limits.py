@@ -47,6 +47,41 @@ def latency(backbones: Iterable[BackboneSpec], climb: Climb) -> Latency | None:
     return Latency(sum(each.alone_ms for each in known), sum(batches) if len(batches) == len(known) else None)
 
 
+def not_too_costly(
+    backbones: Sequence[Local], climb: Climb, *, max_latency_ms: float | None, max_size_mb: float | None
+) -> list[Local]:
+    """Those backbones whose network alone is not known to exceed what is allowed; of the others it is said.
+
+    Args:
+        backbones: One at least.
+        climb: Knows what they took before, and where it is said.
+        max_latency_ms: As in `Limits`.
+        max_size_mb: Likewise.
+
+    Raises:
+        OptionError: If none is left: nothing that could be computed would be allowed.
+    """
+    reasons: dict[str, str] = {}
+    for local in backbones:
+        size_mb = sum((local.folder / name).stat().st_size for name in local.sha256) / _MB
+        taken = climb.latency(local.spec.name)
+        if max_size_mb is not None and size_mb > max_size_mb:
+            reasons[local.spec.name] = f"its network has {size_mb:.1f} MB, and --max-size allows {max_size_mb:g}"
+        elif max_latency_ms is not None and taken is not None and taken.alone_ms > max_latency_ms:
+            takes = f"it takes {taken.alone_ms:.1f} ms for an item here"
+            reasons[local.spec.name] = f"{takes}, and --max-latency allows {max_latency_ms:g}"
+    if len(reasons) == len(backbones):
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise OptionError(
+            f"no backbone is within what the model may cost: {why}",
+            hint="Allow more with --max-latency or --max-size, or name a smaller --backbone.",
+        )
+    for name, reason in reasons.items():
+        climb.progress.say(f"{name} is left out: {reason}.")
+        climb.workspace.log("skipped", what=name, why=reason)
+    return [local for local in backbones if local.spec.name not in reasons]
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a model may cost. What is not known to exceed a limit is within it.

@@ -23,14 +23,15 @@ from headstart.evaluation.metrics import accuracy
 from headstart.features.extract import Compute
 from headstart.features.memory import MemoryStore
 from headstart.recipes.choosing import choose_model, fit_model, fitter
-from headstart.recipes.climb import Climb
-from headstart.recipes.limits import Limits, ms_per_item
+from headstart.recipes.climb import _ALONE, Climb
+from headstart.recipes.limits import Limits, ms_per_item, not_too_costly
 from headstart.recipes.move import Fitted
 from headstart.recipes.workspace import Clock, NoLog
 from headstart.search.candidates import Candidate, Proposal, try_out
 from headstart.search.choice import Choice
 from headstart.search.combine import Combination, combine, networks_of
 from headstart.search.moving import judge_moved
+from recipes.test_climb import Said
 
 N = 120
 TARGETS = np.arange(N) % 2
@@ -222,3 +223,27 @@ def test_moved_weights_are_finished_and_counted_on_the_items_they_were_trained_o
 
 def _nothing_moves(_: Any) -> Fitted:
     raise AssertionError("nothing is trained")
+
+
+@pytest.mark.parametrize(
+    ("most", "why"),
+    [
+        ({"max_latency_ms": 5.0}, "it takes 10.0 ms for an item here, and --max-latency allows 5"),
+        ({"max_size_mb": 2.0}, "its network has 9.0 MB, and --max-size allows 2"),
+    ],
+)
+def test_what_is_known_to_cost_too_much_is_not_computed(
+    climb: Climb, tmp_path: Path, most: dict[str, float], why: str
+) -> None:
+    said = Said()
+    climb = replace(climb, progress=said)
+    for name, pace in (("small", 1000.0), ("large", 100.0)):
+        climb.speeds.remember_speed(f"{name} {_ALONE}", pace, device="cpu", dtype="float32")
+    backbones = list(limits(climb, tmp_path).backbones.values())
+    asked: dict[str, float | None] = {"max_latency_ms": None, "max_size_mb": None}
+    assert not_too_costly(backbones, climb, **asked) == backbones
+    assert said.messages == []
+    assert not_too_costly(backbones, climb, **asked | most) == backbones[:1]
+    assert said.messages == [f"large is left out: {why}."]
+    with pytest.raises(OptionError, match="no backbone is within what the model may cost: large: it"):
+        not_too_costly(backbones[1:], climb, **asked | most)
