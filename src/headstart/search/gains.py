@@ -23,9 +23,9 @@ _FURTHER_BACKBONE = 0.08
 _UNKNOWN = 0.1
 # By labels a class, from few to many; between them the logarithm counts.
 _MOVING: dict[tuple[Modality, str], tuple[tuple[int, float], ...]] = {
-    ("image", "finetune"): ((8, 0.28), (32, 0.40), (60, 0.40)),
-    ("text", "contrastive"): ((8, 0.05), (32, 0.16), (256, 0.10)),
-    ("text", "finetune"): ((8, 0.0), (32, 0.05), (256, 0.15)),
+    ("image", "finetune"): ((8, 0.17), (32, 0.29), (60, 0.33)),
+    ("text", "contrastive"): ((8, 0.12), (32, 0.14), (256, 0.10)),
+    ("text", "finetune"): ((8, 0.0), (32, 0.05), (256, 0.15), (3000, 0.24)),
 }
 _WORTH_OF_PRIOR = 1.0  # as much as one training of this run
 
