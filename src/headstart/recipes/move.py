@@ -106,7 +106,9 @@ class Fitted:
     directions: Float16[np.ndarray, "items width"] | None = None
 
 
-_AFTER = 0.4  # of a pass: only the stages that were trained run again
+# Of a pass: computing what flows over the cut, which is low where all stages move, and the end, for which the stages
+# that were trained run again.
+_BELOW_ALL, _AFTER_UPPER = {"image": 0.4, "text": 0.1}, 0.4
 # Of a pass, for each item that a training sees: forward and back through all stages, or the last two of about seven.
 _WHOLE, _UPPER = 3.0, {"image": 0.9, "text": 1.0}
 _LEAST = 0.5  # of the epochs that a strategy wants; with fewer a training is not worth its beginning
@@ -246,8 +248,8 @@ class Move:
             strategy: Which.
             local: On which backbone.
         """
-        frozen_s = self.climb.pass_s(local, self.train.items, n_views=self._n_views(strategy))
-        epochs_s, after_s = self._epochs_s(strategy, local), self._after_s(local)
+        frozen_s = self._frozen_s(strategy, local)
+        epochs_s, after_s = self._epochs_s(strategy, local), self._after_s(strategy, local)
         test_s = self.climb.pass_s(local, self.unseen)
         first_s = (1 - 1 / len(np.unique(self.folds))) * epochs_s
         return Cost(
@@ -287,7 +289,7 @@ class Move:
         # With as many steps as the first had it is as good, in fewer epochs, since each has more of them.
         if not hurry and moved.final_s * n_first / len(self.folds) <= self._left_s(local):
             trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
-            deadline = time.monotonic() + self._left_s(local) - self._after_s(local)
+            deadline = time.monotonic() + self._left_s(local) - self._after_s(moved.strategy, local)
             try:
                 tuned, why = (
                     self._fit(trial, None, None, deadline),
@@ -320,12 +322,12 @@ class Move:
         unless that would leave too few epochs for either.
         """
         local, fold = trial.local, self._ordered(trial.start)[0]
-        predicted = self.climb.pass_s(local, self.train.items, n_views=self._n_views(trial.strategy))
+        predicted = self._frozen_s(trial.strategy, local)
         left_s = self._left_s(local) - self.climb.reserved_s
         if predicted > left_s:
             self.climb.skip(trial.name, predicted, left_s=left_s)
             return None
-        share, after_s = float(np.mean(self.folds != fold)), self._after_s(local)
+        share, after_s = float(np.mean(self.folds != fold)), self._after_s(trial.strategy, local)
         share_s = (left_s - predicted) / (n_left + 1 / share) - after_s
         if share_s < _ENOUGH * share * self._epochs_s(trial.strategy, local):
             share_s = (left_s - predicted) / n_left - after_s
@@ -397,12 +399,16 @@ class Move:
         n_seen = strategy.n_seen(len(self.train))
         if pace := self.climb.speeds.speed(_called(strategy, local), **self.climb.where):
             return n_seen / pace
-        is_whole = getattr(strategy, "n_stages", None) is None
-        return (_WHOLE if is_whole else _UPPER[local.spec.modality]) * self.climb.seen_s(local, n_seen)
+        return (_WHOLE if _is_whole(strategy) else _UPPER[local.spec.modality]) * self.climb.seen_s(local, n_seen)
 
-    def _after_s(self, local: Local) -> float:
+    def _frozen_s(self, strategy: MovingStrategy, local: Local) -> float:
+        """About how long it takes to compute what flows over the cut."""
+        share = _BELOW_ALL[local.spec.modality] if _is_whole(strategy) else 1.0
+        return share * self.climb.pass_s(local, self.train.items, n_views=self._n_views(strategy))
+
+    def _after_s(self, strategy: MovingStrategy, local: Local) -> float:
         """About how long it takes to compute the logits of all items after the last epoch, and to write the network."""
-        return _AFTER * self.climb.pass_s(local, self.train.items)
+        return (1.0 if _is_whole(strategy) else _AFTER_UPPER) * self.climb.pass_s(local, self.train.items)
 
     def _fit(
         self, trial: _Trial, fold: int | None, held_out: Bool[np.ndarray, " items"] | None, deadline: float
@@ -455,6 +461,11 @@ class Move:
         if seconds > 0:
             n_seen = strategy.n_seen(n_items) * len(epochs) / strategy.n_epochs(n_items)
             self.climb.remember_pace(_called(strategy, trial.local), n_seen / seconds)
+
+
+def _is_whole(strategy: MovingStrategy) -> bool:
+    """Whether all stages move."""
+    return getattr(strategy, "n_stages", None) is None
 
 
 def _called(strategy: MovingStrategy, local: Local) -> str:
