@@ -93,7 +93,7 @@ def measure(folder: Path, budget: str, seed: int, weights: Path, out: Path, wher
         seconds = time.monotonic() - started
     if done.returncode:
         raise RuntimeError(f"{folder.name} with {budget} failed:\n{done.stderr[-2000:]}")
-    (out / "said.txt").write_text(done.stderr + done.stdout, encoding="utf-8")
+    out.with_suffix(".txt").write_text(done.stderr + done.stdout, encoding="utf-8")
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     accuracy = run["evaluation"]["accuracy"]
     steps = (f"{each['name']} {each['predicted_s']:.0f}/{each['seconds']:.0f} s" for each in run["rungs"])
