@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-# Of mallopt, <malloc.h>: blocks that come straight from the system, free memory at the end that is kept, and what is
-# asked for at once.
-_MMAP_MAX, _TRIM_THRESHOLD, _TOP_PAD = -4, -1, -2
+# Of mallopt, <malloc.h>: how many blocks may come straight from the system and from which size on, how much free memory
+# is kept at the end, and how much is asked for at once.
+_MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -4, -3, -1, -2
 _KEEPING = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 1 << 26}
-_USUAL = {_MMAP_MAX: 1 << 16, _TRIM_THRESHOLD: 1 << 17, _TOP_PAD: 0}
+# Once told, glibc no longer finds the thresholds by itself; these are the highest that it comes to.
+_AFTER = {_MMAP_MAX: 1 << 16, _MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26, _TOP_PAD: 0}
 _lock = threading.Lock()
 _n_inside = 0
 
@@ -23,7 +24,7 @@ _n_inside = 0
 def give_back() -> None:
     """Return what was freed: the C library of Linux keeps it for the process, 0.2 GB after a network has run."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # another system, or another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -46,7 +47,7 @@ def kept_memory() -> Iterator[None]:
         with _lock:
             _n_inside -= 1
             if not _n_inside:
-                _tell(_USUAL)
+                _tell(_AFTER)
                 give_back()
 
 
@@ -65,6 +66,6 @@ def _glibc() -> Any:
     )
     try:
         library = ctypes.CDLL(None)
-    except OSError:
+    except (OSError, TypeError):  # as Windows says that there is none
         return None
     return library if not told and hasattr(library, "gnu_get_libc_version") else None

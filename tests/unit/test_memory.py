@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterator
 
 import pytest
@@ -44,13 +46,13 @@ def test_memory_is_kept_from_the_outermost_beginning_to_the_outermost_end(librar
             pass
         assert library.options == module._KEEPING
         assert library.n_told == len(module._KEEPING)
-    assert library.options == module._USUAL
+    assert library.options == module._AFTER
 
 
 def test_an_error_inside_ends_it_too(library: Library) -> None:
     with pytest.raises(KeyError), kept_memory():
         raise KeyError
-    assert library.options == module._USUAL
+    assert library.options == module._AFTER
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -60,6 +62,16 @@ def test_an_error_inside_ends_it_too(library: Library) -> None:
 def test_what_the_environment_says_is_obeyed(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert module._glibc() is None
+
+
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_glibc_does_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(name)
+    library = module._glibc()
+    assert library is not None
+    assert all(library.mallopt(*each) == 1 for options in (module._KEEPING, module._AFTER) for each in options.items())
 
 
 @pytest.mark.usefixtures("forgetful")

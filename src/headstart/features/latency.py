@@ -40,7 +40,7 @@ class Latency:
 
 def measure_latency(
     backbone: Backbone, values: Sequence[Value], *, most_s: float, clock: Callable[[], float] = time.perf_counter
-) -> Latency:
+) -> Latency | None:
     """Medians of up to seven repeats after a first one that does not count, on some real items in turn.
 
     Items are prepared one after the other in this process. What a head adds is not in it; it is a small product.
@@ -50,6 +50,9 @@ def measure_latency(
         values: Items that can be decoded, one at least; texts take as long as they are long, so several are better.
         most_s: What measuring may take, in seconds. One repeat alone is made whatever it takes.
         clock: In seconds.
+
+    Returns:
+        None where there was no time for a second repeat.
     """
     begin, image = clock(), backbone.spec.image
     items = list(islice(cycle(values), BATCH))
@@ -63,17 +66,19 @@ def measure_latency(
     alone_s = _median_s(lambda: backbone.forward(ready([next(turn)])), _ALONE_SHARE * most_s, clock)
     ready_s = _median_s(lambda: ready([next(turn)]), _READY_SHARE * most_s, clock)
     left_s = begin + most_s - clock()
+    if alone_s is None or ready_s is None:
+        return None
     # An item of a batch takes no longer than one that is alone, and mostly about half of it.
     if BATCH * (alone_s - ready_s) / 2 > left_s:
         return Latency(1000 * alone_s, None)
     # The content of a picture does not matter to a network, so one that is ready stands for all.
     batch = ready(items) if image is None else np.repeat(ready(items[:1]), BATCH, axis=0)
     batch_s = _median_s(lambda: backbone.forward(batch), left_s, clock)
-    return Latency(1000 * alone_s, 1000 * (ready_s + batch_s / BATCH))
+    return Latency(1000 * alone_s, None if batch_s is None else 1000 * (ready_s + batch_s / BATCH))
 
 
-def _median_s(run: Callable[[], object], most_s: float, clock: Callable[[], float]) -> float:
-    """The median of as many repeats as there is time for, in seconds; the first counts only where it stays alone."""
+def _median_s(run: Callable[[], object], most_s: float, clock: Callable[[], float]) -> float | None:
+    """The median of as many repeats as there is time for, in seconds, but for the first; None where it stays alone."""
     begin = before = clock()
     taken: list[float] = []
     while len(taken) <= _REPEATS:
@@ -84,4 +89,4 @@ def _median_s(run: Callable[[], object], most_s: float, clock: Callable[[], floa
         if now - begin + (taken[-1] if len(taken) > 1 else 0.0) > most_s:
             break
         before = now
-    return median(taken[1:] or taken)
+    return median(taken[1:]) if len(taken) > 1 else None

@@ -345,6 +345,8 @@ class Climb:
                 continue
             with contextlib.suppress(DamagedItem):  # a file that has gone since the pass
                 found = measure_latency(backbone, [items.values[row] for row in rows], most_s=most_s)
+                if found is None:
+                    continue
                 for how, taken_ms in ((_ALONE, found.alone_ms), (_BATCH, found.batch_ms)):
                     fastest = self.speeds.speed(f"{name} {how}", **self.where) or 0.0
                     if taken_ms is not None and 1000 / taken_ms > fastest:

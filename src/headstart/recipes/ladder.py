@@ -42,6 +42,7 @@ class Rung:
         least_s: What must be left for it; it then makes do.
         gain: The accuracy that it is expected to add to that of the best candidate, 0 to 1.
         make: Makes the step.
+        takes_all: Whether it may take all the time that is left.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Rung:
     least_s: float
     gain: float
     make: Callable[[], None]
+    takes_all: bool = False
 
     @property
     def merit(self) -> float:
@@ -113,12 +115,14 @@ class Ladder:
             self._tried |= {f"{backbone} · {LAST} · {make().name}" for make in self.options.moves}
         while fitting := [each for each in self._possible() if each.least_s <= self.climb.left_s]:
             ordered = sorted(fitting, key=lambda each: -each.merit)
+            if ordered[0].takes_all and self._try_side_by_side():
+                continue  # with what they have shown
             self._say_plan(ordered)
             self._make(ordered[0])
         for each in self._possible():
             self.climb.skip(each.name, each.least_s)
+        self._try_side_by_side()
         with self.climb.clock.step("search"):
-            self._try_side_by_side()
             self.move.go_on()
             self.trials.search_all()
             self.validation = repeat(self.climb, self.train, self.validation, self.options)
@@ -163,9 +167,9 @@ class Ladder:
                 make_it = partial(self._train, strategy, local)
                 less = gain - gains.FEWER_ITEMS * error
                 if cost.least_s > self.climb.left_s and less >= gains.LEAST_GAIN:
-                    yield Rung(called, cost.first_s, 0.0, cost.alone_s, less, make_it)
+                    yield Rung(called, cost.first_s, 0.0, cost.alone_s, less, make_it, takes_all=True)
                 else:
-                    yield Rung(called, cost.first_s, cost.final_s, cost.least_s, gain, make_it)
+                    yield Rung(called, cost.first_s, cost.final_s, cost.least_s, gain, make_it, takes_all=True)
 
     def _make(self, rung: Rung) -> None:
         before, begin = self._best, time.monotonic()
@@ -203,16 +207,18 @@ class Ladder:
             groups=self.train.groups,
         )
 
-    def _try_side_by_side(self) -> None:
-        """All backbones that were reached together, once."""
+    def _try_side_by_side(self) -> bool:
+        """All backbones that were reached together; whether that was to be done."""
         specs = [local.spec for local in self._reached]
-        if len(specs) > self._n_joined:
-            self._n_joined = len(specs)
+        if len(specs) <= self._n_joined:
+            return False
+        self._n_joined = len(specs)
+        with self.climb.clock.step("search"):
             self._try(joint_proposals(specs))
+        return True
 
     def _train(self, strategy: MovingStrategy, local: Local) -> None:
         with self.climb.clock.step("search"):
-            self._try_side_by_side()  # in a second, and a training may take all that is left
             self.move.try_one(strategy, self.move.start(local), local)
 
     def _linear(self, local: Local) -> list[Candidate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +113,7 @@ _BELOW_ALL, _AFTER_UPPER = {"image": 0.4, "text": 0.1}, 0.4
 # Of a pass, for each item that a training sees: forward and back through all stages, or the last two of about seven.
 _WHOLE, _UPPER = 3.0, {"image": 0.9, "text": 1.0}
 _LEAST = 0.5  # of the epochs that a strategy wants; with fewer a training is not worth its beginning
+_PLANNED = 0.95  # of the time that is left is what a training plans its epochs for
 _ENOUGH = 0.7  # of them; with fewer in two trainings one that has all the time is better
 
 
@@ -249,9 +251,10 @@ class Move:
             local: On which backbone.
         """
         frozen_s = self._frozen_s(strategy, local)
-        epochs_s, after_s = self._epochs_s(strategy, local), self._after_s(strategy, local)
+        n_items, after_s = len(self.train), self._after_s(strategy, local)
+        n_first = n_items - n_items // len(np.unique(self.folds))
+        epochs_s, first_s = (self._epochs_s(strategy, local, n) for n in (n_items, n_first))
         test_s = self.climb.pass_s(local, self.unseen)
-        first_s = (1 - 1 / len(np.unique(self.folds))) * epochs_s
         return Cost(
             first_s=frozen_s + first_s + after_s,
             final_s=epochs_s + after_s + test_s,
@@ -285,9 +288,8 @@ class Move:
             hurry: Whether nothing may be trained any more.
         """
         tuned, why = moved.first, "there was no time left for another training on all of them"
-        n_first = np.count_nonzero(~moved.first_out)
-        # With as many steps as the first had it is as good, in fewer epochs, since each has more of them.
-        if not hurry and moved.final_s * n_first / len(self.folds) <= self._left_s(local):
+        n_first = int(np.count_nonzero(~moved.first_out))
+        if not hurry and self._least_final_s(moved, local) <= self._left_s(local):
             trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
             deadline = time.monotonic() + self._left_s(local) - self._after_s(moved.strategy, local)
             try:
@@ -298,8 +300,9 @@ class Move:
             except HeadstartError as error:
                 why = f"another training on all of them failed, as {error}"
         # What is shipped is what was judged: no training that went astray, or had less time to learn.
-        n_steps, n_first_steps = len(tuned.history.epochs) * len(self.folds), len(moved.first.history.epochs) * n_first
-        shorter = tuned.history.cut and n_steps < n_first_steps
+        n_seen = _n_seen(moved.strategy, len(self.folds), tuned.history.epochs)
+        n_seen_first = _n_seen(moved.strategy, n_first, moved.first.history.epochs)
+        shorter = tuned.history.cut and (not n_seen or n_seen < n_seen_first)
         is_first = tuned is moved.first or shorter or (tuned.history.diverged and not moved.first.history.diverged)
         tuned = moved.first if is_first else tuned
         seen, note = np.ones(len(self.folds), dtype=np.bool_), ""
@@ -315,31 +318,51 @@ class Move:
         training = accuracy(self.train.targets[seen], on_training[seen], groups=some(self.train.groups, seen))
         return Fitted(predictor, training, on_training, seen, tuned.local, note, tuned.directions)
 
+    def _least_final_s(self, moved: Moved, local: Local) -> float:
+        """What a training on all items takes with as many steps as the first had: then it is as good, or better."""
+        epochs, n_first = moved.first.history.epochs, int(np.count_nonzero(~moved.first_out))
+        if not epochs:
+            return moved.final_s
+        strategy, n_items = moved.strategy, len(self.folds)
+        ratio = _n_seen(strategy, n_items, epochs[:1]) / _n_seen(strategy, n_first, epochs[:1])
+        n_epochs = min(strategy.n_epochs(n_items), math.ceil(len(epochs) / ratio - 1e-9))
+        lap_s = ratio * sum(epoch.seconds for epoch in epochs) / len(epochs)
+        return n_epochs * lap_s / _PLANNED + self._after_s(strategy, local)
+
     def _first(self, trial: _Trial, *, n_left: int) -> Moved | None:
         """The first training of a strategy, or None where there is no time for it.
 
         It has its share of the time: so many strategies are to come, and at last there is a training on all items,
         unless that would leave too few epochs for either.
         """
-        local, fold = trial.local, self._ordered(trial.start)[0]
+        local, fold = trial.local, self._ordered()[0]
         predicted = self._frozen_s(trial.strategy, local)
         left_s = self._left_s(local) - self.climb.reserved_s
         if predicted > left_s:
             self.climb.skip(trial.name, predicted, left_s=left_s)
             return None
-        share, after_s = float(np.mean(self.folds != fold)), self._after_s(trial.strategy, local)
-        share_s = (left_s - predicted) / (n_left + 1 / share) - after_s
-        if share_s < _ENOUGH * share * self._epochs_s(trial.strategy, local):
-            share_s = (left_s - predicted) / n_left - after_s
+        n_first, after_s = int(np.count_nonzero(self.folds != fold)), self._after_s(trial.strategy, local)
+        enough_s = _ENOUGH * self._epochs_s(trial.strategy, local, n_first)
+        # The last training has more items; then as many steps as this one; then there is none.
+        for n_later in (len(self.folds) / n_first, 1.0, 0.0):
+            share_s = (left_s - predicted) / (n_left + n_later) - after_s
+            if share_s >= enough_s or n_left > 1:
+                break
         return self._without(trial, fold, time.monotonic() + predicted + share_s)
 
-    def _ordered(self, start: Candidate) -> list[int]:
-        """The folds, the most typical one first: where the head is most nearly as good as on all items.
+    def _ordered(self) -> list[int]:
+        """The folds, the most typical one first: where a linear head is most nearly as good as on all items.
 
         On one that happens to suit it, moving the weights has little to gain, and on another much. Whether the head is
-        right there is known before anything is trained, so this favours neither. All trainings share the order.
+        right there is known before anything is trained, so this favours neither. All trainings share the order, which
+        follows from the first head, so that a run that is taken up finds its trainings.
         """
         if not self._order:
+            start = next(
+                each
+                for each in self.climb.candidates
+                if isinstance(each, Candidate) and each.strategy.name == Linear.name and each.proposal.layers == LAST
+            )
             probabilities = softmax(start.out_of_fold.logits, start.out_of_fold.temperature)
             losses = item_losses(self.train.targets, probabilities)
 
@@ -394,9 +417,9 @@ class Move:
     def _n_views(self, strategy: MovingStrategy) -> int:
         return int(getattr(strategy, "n_views", 1)) if self.train.modality == "image" else 1
 
-    def _epochs_s(self, strategy: MovingStrategy, local: Local) -> float:
-        """All epochs on all items, as fast as such trainings were on this machine, else from the pace of a pass."""
-        n_seen = strategy.n_seen(len(self.train))
+    def _epochs_s(self, strategy: MovingStrategy, local: Local, n_items: int) -> float:
+        """All epochs on so many items, as fast as such trainings were here, else from the pace of a pass."""
+        n_seen = strategy.n_seen(n_items)
         if pace := self.climb.speeds.speed(_called(strategy, local), **self.climb.where):
             return n_seen / pace
         return (_WHOLE if _is_whole(strategy) else _UPPER[local.spec.modality]) * self.climb.seen_s(local, n_seen)
@@ -461,6 +484,11 @@ class Move:
         if seconds > 0:
             n_seen = strategy.n_seen(n_items) * len(epochs) / strategy.n_epochs(n_items)
             self.climb.remember_pace(_called(strategy, trial.local), n_seen / seconds)
+
+
+def _n_seen(strategy: MovingStrategy, n_items: int, epochs: Sequence[Epoch]) -> float:
+    """How many items went through the network in some epochs on so many items."""
+    return len(epochs) * strategy.n_seen(n_items) / strategy.n_epochs(n_items)
 
 
 def _is_whole(strategy: MovingStrategy) -> bool:

@@ -55,8 +55,12 @@ class Proposal:
 
     @property
     def cost(self) -> tuple[float, int]:
-        """What serving costs: billions of multiply–adds an item, then parameters; layers of one pass are free."""
-        return sum(spec.gflops for spec in self.backbones), sum(spec.n_params for spec in self.backbones)
+        """What serving costs: billions of multiply–adds an item, then parameters; layers of one pass are free.
+
+        Operations are 0 where those of a network are not known.
+        """
+        gflops = [spec.gflops for spec in self.backbones]
+        return sum(gflops) if all(gflops) else 0.0, sum(spec.n_params for spec in self.backbones)
 
 
 def proposals(backbone: BackboneSpec) -> tuple[Proposal, ...]:

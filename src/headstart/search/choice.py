@@ -151,8 +151,11 @@ def decide(
         enough = [*tied, tried[most_worthwhile(accuracies, [cost(each)[0] for each in tried])]]
     if prefer == "small":
         enough += [each for each, accuracy in zip(tried, accuracies, strict=True) if is_small_loss(accuracy, highest)]
-    cheapest = min(map(cost, enough))
-    return best, tied, max((each for each in enough if cost(each) == cheapest), key=merit)
+    costs = [cost(each) for each in enough]
+    if not all(operations for operations, _ in costs):  # what is not known is not little: parameters alone count
+        costs = [(0.0, n_params) for _, n_params in costs]
+    cheapest = min(costs)
+    return best, tied, max((each for each, own in zip(enough, costs, strict=True) if own == cheapest), key=merit)
 
 
 def offer(choice: Choice, combination: Combination | None, *, prefer: Preference = "balanced") -> Choice:
@@ -191,7 +194,8 @@ _NOT_WORTH = f"takes away less than {100 * LEAST_SHARE:.0f} % of the errors for 
 
 def _is_worthwhile(combination: Combination) -> bool:
     """Whether errors or log loss are lower by enough for the operations of the networks that it needs."""
-    gflops = sum(spec.gflops for spec in combination.networks.values())
+    each_gflops = [spec.gflops for spec in combination.networks.values()]
+    gflops = sum(each_gflops) if all(each_gflops) else 0.0
     further = doublings(gflops, combination.single.proposal.cost[0])
     errors, nats = 1 - combination.accuracy.value, combination.log_loss.value
     gain, loss = combination.difference.value, combination.loss_difference.value

@@ -128,7 +128,7 @@ def judge_moved(
     own = some(groups, tested)
     right = np.zeros(len(targets), dtype=np.bool_)
     right[tested] = correct(targets[tested], probabilities)
-    n_seen = np.mean([np.count_nonzero(~held_out) for held_out, _ in folds])
+    n_first = round(float(np.mean([np.count_nonzero(~held_out) for held_out, _ in folds])))
     training_s = np.mean([sum(epoch.seconds for epoch in tuned.history.epochs) for _, tuned in folds])
     return Moved(
         start=start,
@@ -142,7 +142,7 @@ def judge_moved(
         seconds=seconds,
         first=folds[0][1],
         first_out=folds[0][0],
-        final_s=float(training_s * len(targets) / n_seen + after_s),
+        final_s=float(training_s * strategy.n_seen(len(targets)) / strategy.n_seen(n_first) + after_s),
     )
 
 

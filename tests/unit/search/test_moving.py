@@ -37,7 +37,9 @@ def moved(
     linear: np.ndarray, trained: np.ndarray, *, n_folds: int, groups: tuple[str, ...] | None = None, **start: Any
 ) -> Moved:
     folds = [(fold == FOLDS, tuned(trained)) for fold in range(n_folds)]
-    return judge_moved(candidate(linear, **start), FineTune(), folds, TARGETS, seconds=9.0, seed=0, groups=groups)
+    return judge_moved(
+        candidate(linear, **start), FineTune(epochs=3), folds, TARGETS, seconds=9.0, seed=0, groups=groups
+    )
 
 
 def test_it_is_judged_on_the_items_that_its_trainings_did_not_see() -> None:

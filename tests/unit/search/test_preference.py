@@ -74,7 +74,8 @@ def test_a_model_that_is_too_complex_for_its_gain_is_not_chosen_however_sure_the
         "dear · last is 0.3 points better out-of-fold (0.2 to 0.4) and takes 10.0 times the operations, but takes away "
         "less than 1 % of the errors for each doubling of the operations."
     )
-    assert choose([cheap, replace(dear, proposal=replace(dear.proposal, backbones=(spec("dear", gflops=2),)))]).winner
+    nearer = replace(dear, proposal=replace(dear.proposal, backbones=(spec("dear", gflops=2),)))
+    assert choose([cheap, nearer]).winner is nearer
     assert choose([cheap, candidate(right(10_000, 9_030), name="near", gflops=2)]).winner is not cheap
     assert choose([cheap, candidate(right(10_000, 9_040), name="dear", gflops=10)]).winner is not cheap
 
@@ -182,3 +183,11 @@ def test_a_combination_must_be_worth_its_networks(
     choice, made = _combined(gain, nats, gflops=gflops)  # type: ignore[misc]
     found = {prefer for prefer in PREFERENCES if offer(choice, made, prefer=prefer).winner is made}
     assert found == taken
+
+
+def test_where_the_operations_of_one_are_unknown_the_parameters_alone_count() -> None:
+    """A network that nobody has counted is not free."""
+    unknown = candidate(right(100, 90), name="unknown", gflops=0)
+    unknown = replace(unknown, proposal=replace(unknown.proposal, backbones=(spec("unknown", gflops=0, n_params=99),)))
+    known = candidate(right(100, 90), name="known", gflops=5)
+    assert choose([unknown, known]).winner is known
