@@ -91,17 +91,10 @@ class Ending:
         with clock.step("search"):
             considered, validation = self._considered(), self.ladder.validation
             heads = fitter(climb.seen, train, seed=options.seed)
-            limits = Limits(
-                *(climb, backbones),
-                n_items=len(train),
-                n_classes=len(train.classes),
-                max_latency_ms=options.max_latency_ms,
-                max_size_mb=options.max_size_mb,
-            )
+            limits = Limits.of(options, climb, backbones.values(), train)
             choice = choose_model(considered, train, folds, limits, seed=options.seed, prefer=options.prefer)
-            selection = None
+            selection, allowed = None, limits.within(considered)
             if not isinstance(choice.winner, Combination):
-                allowed = limits.within(considered)
                 selection = selection_of(
                     *(allowed, choice.winner, train, validation),
                     seed=options.seed,
@@ -156,6 +149,7 @@ class Ending:
             nearness=nearness,
             climb=climb,
             limits=limits,
+            allowed=allowed,
             choice=choice,
             training=fitted.training,
             curve=curve,

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from headstart.adaptation.heads.forms import arrays_of
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec
+from headstart.data.dataset import Dataset
 from headstart.errors import OptionError
 from headstart.features.latency import Latency
 from headstart.recipes.climb import Climb
+from headstart.recipes.options import FitOptions
 from headstart.reports.record import CostRecord
 from headstart.search.combine import Member, networks_of
 from headstart.search.moving import Moved
@@ -102,6 +104,24 @@ class Limits:
     n_classes: int
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
+
+    @staticmethod
+    def of(options: FitOptions, climb: Climb, backbones: Iterable[Local], train: Dataset) -> Limits:
+        """Those that the user has set.
+
+        Args:
+            options: What the user asked for.
+            climb: Knows what backbones take.
+            backbones: All that candidates may see.
+            train: The training items.
+        """
+        return Limits(
+            *(climb, {each.spec.name: each for each in backbones}),
+            n_items=len(train),
+            n_classes=len(train.classes),
+            max_latency_ms=options.max_latency_ms,
+            max_size_mb=options.max_size_mb,
+        )
 
     def allow(self, members: Sequence[Member]) -> bool:
         """Whether some candidates may be served together; a network that several need runs once.

@@ -65,6 +65,7 @@ class Made:
     nearness: NearnessRecord | None
     climb: Climb
     limits: Limits
+    allowed: Sequence[AnyCandidate]
     choice: Choice
     training: Estimate
     curve: LearningCurve
@@ -120,7 +121,12 @@ def make_record(made: Made) -> Run:
         validation=made.validation,
         selection=made.selection,
         prefer=made.options.prefer,
-        alternatives=alternatives(tried, candidates, chosen=tried.index(winner), groups=made.split.train.groups),
+        alternatives=alternatives(
+            *(tried, candidates),
+            chosen=tried.index(winner),
+            allowed=[each is winner or any(each is other for other in made.allowed) for each in tried],
+            groups=made.split.train.groups,
+        ),
         searches=made.searches,
     )
 

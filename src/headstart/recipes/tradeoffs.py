@@ -38,6 +38,7 @@ def alternatives(
     candidates: Sequence[CandidateRecord],
     *,
     chosen: int,
+    allowed: Sequence[bool] | None = None,
     groups: Sequence[str] | None = None,
 ) -> tuple[AlternativeRecord, ...]:
     """What else is on a front, at another cost: the four that come nearest to the chosen one in accuracy.
@@ -48,6 +49,7 @@ def alternatives(
         tried: The candidates.
         candidates: Their records, with fronts, in the same order.
         chosen: The position of the one that became the model.
+        allowed: Which of them the user's limits and strategies allow; None for all. Nobody is offered the others.
         groups: For each item what it belongs with.
 
     Returns:
@@ -56,7 +58,7 @@ def alternatives(
     single = [each for each in tried if not isinstance(each, Combination)]
     found = []
     for place, (each, record) in enumerate(zip(tried, candidates, strict=True)):
-        if place == chosen or not record.fronts:
+        if place == chosen or not record.fronts or (allowed is not None and not allowed[place]):
             continue
         called = each.name if isinstance(each, Combination) else names([each], single)[0]
         if words := _against(record, candidates[chosen]):

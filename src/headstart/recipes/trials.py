@@ -23,6 +23,7 @@ from headstart.evaluation.comparison import compare_correct
 from headstart.evaluation.metrics import item_losses
 from headstart.features.extract import namespace_of
 from headstart.recipes.climb import Climb
+from headstart.recipes.limits import Limits
 from headstart.recipes.options import FitOptions
 from headstart.recipes.sentences import search_sentence
 from headstart.reports.record import SearchRecord
@@ -100,6 +101,7 @@ class Trials:
         """Search the settings of each strategy in turn, for as many trials as were asked for and there is time."""
         if self.options.trials is None:
             return
+        limits = Limits.of(self.options, self.climb, self.backbones, self.train)
         for make in self.options.makes:
             strategy = make(())
             space = space_of(strategy, self.options.fixed)
@@ -107,10 +109,11 @@ class Trials:
                 each
                 for each in self.climb.candidates
                 if isinstance(each, Candidate) and each.strategy.name == strategy.name and not each.searched
+                if limits.allow([each])  # what cannot become the model is not searched
             ]
             named = strategy.name in self.options.strategies or not self.options.strategies
             if space and tried and named:
-                base = choose(tried, groups=self.train.groups).on_features
+                base = choose(tried, groups=self.train.groups, prefer=self.options.prefer).on_features
                 self._search(_Search(base, make, space, self.options.trials))
 
     def of(self, candidates: Sequence[object]) -> tuple[Searched, ...]:

@@ -65,6 +65,11 @@ def test_alternatives_say_what_is_lost_and_gained() -> None:
     assert found[2].sentence.endswith("), 0.5 times the time, 0.5 times the size, 0.5 times the parameters.")
 
 
+def test_nobody_is_offered_what_the_limits_forbid() -> None:
+    found = alternatives(TRIED, RECORDS, chosen=1, allowed=[True, True, True, False])
+    assert [each.candidate for each in found] == [2, 0]
+
+
 def test_of_one_network_only_the_most_accurate_alternative_is_named() -> None:
     twins = (RECORDS[0], replace(RECORDS[0], fronts=("size",)), RECORDS[3])
     assert [each.candidate for each in alternatives([TRIED[0], TRIED[0], TRIED[3]], twins, chosen=2)] == [0]
