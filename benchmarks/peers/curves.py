@@ -2,9 +2,9 @@
 
     python benchmarks/peers/curves.py [--rows CSV] [--budgets CSV] [--out PNG]
 
-Needs matplotlib, which headstart does not: pip install matplotlib. Of headstart the plain command with 20 s, 60 s and
-5 min is shown, with whatever backbones are on the disk (`benchmarks/budgets.py`); of another library the runs that
-differ in nothing but their length, from the weights of one backbone (`run.py`).
+Needs matplotlib, which headstart does not: pip install matplotlib. Of headstart the plain command with several budgets
+is shown, with whatever backbones are on the disk (`benchmarks/budgets.py`); of another library the runs that differ in
+nothing but their length, from the weights of one backbone (`run.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ mpl.use("agg")
 from matplotlib import pyplot as plt
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "curves.png"
-TICKS = (20, 60, 300)
+TICKS, SHOWN_S = (20, 60, 300), (15, 700)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Line:
     marker: str
 
 
-OURS = Line("headstart fit, 20 s, 60 s and 5 min", (), "#0b5fa5", "o")
+OURS = Line("headstart fit, with more and more time", (), "#0b5fa5", "o")
 LINES = (
     Line("Trainer, defaults", ("hf_trainer_1", "hf_trainer_3", "hf_trainer_5"), "#c2571a", "s"),
     Line("Trainer, a rate that suits", ("hf_trainer_1_suited", "hf_trainer_3_suited"), "#e3a06f", "s"),
@@ -61,10 +61,11 @@ def draw(rows: Sequence[Row], ours: Sequence[budgets.Row], out: Path) -> None:
 
     Args:
         rows: What was measured of others.
-        ours: What was measured of headstart, a plot for each set.
+        ours: What was measured of headstart; there is a plot for each set that others were measured on too.
         out: A PNG.
     """
-    sets = list(dict.fromkeys(row.set for row in ours))
+    others = {row.set for row in rows}
+    sets = [name for name in dict.fromkeys(row.set for row in ours) if name in others]
     n_columns = min(4, len(sets))
     n_rows = -(-len(sets) // n_columns)
     figure, plots = plt.subplots(n_rows, n_columns, figsize=(3.1 * n_columns, 2.7 * n_rows + 0.6), squeeze=False)
@@ -81,6 +82,7 @@ def draw(rows: Sequence[Row], ours: Sequence[budgets.Row], out: Path) -> None:
                 )
         plot.set_title(name, fontsize=9)
         plot.set_xscale("log")
+        plot.set_xlim(*SHOWN_S)
         plot.set_xticks(TICKS, [f"{tick} s" for tick in TICKS], fontsize=8)
         plot.set_xticks([], minor=True)
         plot.tick_params(axis="y", labelsize=8)
@@ -89,7 +91,7 @@ def draw(rows: Sequence[Row], ours: Sequence[budgets.Row], out: Path) -> None:
     for plot in plots.flat[len(sets) :]:
         plot.axis("off")
     figure.supylabel("test accuracy", fontsize=9)
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=4, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 0.05 + 0.06 / n_rows, 1, 1))
     figure.savefig(out, dpi=160)
 
