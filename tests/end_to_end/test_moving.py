@@ -64,7 +64,9 @@ def test_images_from_the_command_line_to_a_bundle(cli: Cli, saved: Path) -> None
     assert {each["strategy"] for each in run["candidates"][:-1]} == {"linear"}
     # Fold after fold while there is hope, then all items: each training is in the record, epoch by epoch.
     *folds, last = run["trainings"]
-    assert [each["fold"] for each in folds] == list(range(len(folds)))
+    held_out = [each["fold"] for each in folds]
+    assert len(set(held_out)) == len(held_out)
+    assert set(held_out) <= set(range(5))
     assert last["fold"] is None
     assert all(len(each["epochs"]) == 3 for each in run["trainings"])
     assert moved["oof"]["accuracy"]["n"] == sum(each["n_held_out"] for each in folds)
