@@ -32,7 +32,7 @@ def test_all_checks_are_listed_and_run() -> None:
 
     written = {name for name in vars(suite) if name.startswith("check_")} - {"check_strategy"}
     assert written == {check.__name__ for check in STRATEGY_CHECKS}
-    assert check_strategy(Prototype) == len(STRATEGY_CHECKS) == 18
+    assert check_strategy(Prototype) == len(STRATEGY_CHECKS) == 19
     assert list(STRATEGIES) == ["linear", "prototype", "knn", "mlp", "head2toe", "views"]
     assert headstart.strategies.STRATEGIES is STRATEGIES
 

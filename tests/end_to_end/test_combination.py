@@ -74,7 +74,7 @@ def test_a_model_that_must_be_smaller_than_its_network(cli: Cli, network: Networ
     photos(Path("photos"))
     result = cli("fit", "photos", "--out", "out", *FIT, "--max-size", "1")
     assert result.code == 2
-    assert "the model must have at most 1 MB, but the smallest has" in result.err
+    assert "no backbone is within what the model may cost: efficientnet_lite0: its network has" in result.err
     assert "--max-size" in result.err
     assert not Path("out").exists()
 

@@ -203,8 +203,7 @@ def test_a_training_ends_within_the_budget(cli: Cli, saved: Path) -> None:
                 "--strategy",
                 "finetune",
                 *GENTLE,
-                "--set",
-                "epochs=200",
+                *("--set", "epochs=200", "--set", "batch_size=2"),
             ),
             *("--budget", "25s", "--out", "out", "--json"),
         )
