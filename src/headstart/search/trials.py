@@ -116,6 +116,9 @@ def judge_trial(
 
     Returns:
         The candidate, or why there is none.
+
+    Raises:
+        RuntimeError: If the strategy breaks its promise to judge all folds.
     """
     begin, n_folds = time.monotonic(), len(np.unique(folds))
     for number, (tested, result) in enumerate(_in_turn(strategy, features, targets, folds, n_classes, seed), 1):
