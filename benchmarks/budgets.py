@@ -14,7 +14,6 @@ fitted, judged or written: what is left of the search, ranking included, without
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -23,11 +22,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from _provenance import provenance
+from _rows import append, read_rows
 from headstart.backbones.catalogue import starters
 from headstart.backbones.resolve import resolve
 
@@ -128,16 +128,6 @@ def _bookkeeping_s(run: dict[str, Any], out: Path) -> float:
     return max(0.0, run["timings"]["search"] + run["timings"]["rank"] - heads_s - trainings_s)
 
 
-def read_rows(file: Path) -> list[Row]:
-    """What was measured before."""
-    if not file.exists():
-        return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        found = list(csv.DictReader(lines))
-    kinds = {"int": int, "float": float, "str": str}
-    return [Row(**{each.name: kinds[str(each.type)](line[each.name]) for each in fields(Row)}) for line in found]
-
-
 def table(rows: list[Row]) -> Iterator[str]:
     """Markdown: one line a set, one column a budget."""
     budgets = list(dict.fromkeys(row.budget for row in rows))
@@ -167,7 +157,7 @@ def main() -> None:
     folders = [each for each in folders if each.is_dir() and (not options.only or each.name in options.only)]
     if not folders and not options.table:
         sys.exit(f"nothing measured: {options.data} has no such sets")
-    known, where = {row.key for row in read_rows(options.out)}, provenance()
+    known, where = {row.key for row in read_rows(Row, options.out)}, provenance()
     with tempfile.TemporaryDirectory() as scratch:
         for modality in ("image", "text"):
             for spec in starters(modality):
@@ -185,14 +175,9 @@ def main() -> None:
             row = measure(
                 folder, budget, seed, Path(scratch) / "backbones", runs / f"{folder.name}-{budget}-{seed}", where
             )
-            is_new = not options.out.exists()
-            with options.out.open("a", encoding="utf-8", newline="") as lines:
-                writer = csv.writer(lines, lineterminator="\n")
-                if is_new:
-                    writer.writerow([each.name for each in fields(Row)])
-                writer.writerow([getattr(row, each.name) for each in fields(Row)])
+            append(row, options.out)
             print(row, flush=True)
-    print(*table(read_rows(options.out)), sep="\n")
+    print(*table(read_rows(Row, options.out)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-from run import HERE, RESULTS, Row, read_rows
+from run import HERE, RESULTS, Row
 
 sys.path.append(str(HERE.parent))
 
 import budgets
+from _rows import read_rows
 
 mpl.use("agg")
 from matplotlib import pyplot as plt
@@ -103,7 +104,11 @@ def main() -> None:
     parser.add_argument("--budgets", type=Path, default=budgets.RESULTS)
     parser.add_argument("--out", type=Path, default=PICTURE)
     options = parser.parse_args()
-    draw([row for row in read_rows(options.rows) if not row.per_class], budgets.read_rows(options.budgets), options.out)
+    draw(
+        [row for row in read_rows(Row, options.rows) if not row.per_class],
+        read_rows(budgets.Row, options.budgets),
+        options.out,
+    )
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
 from _provenance import provenance  # noqa: E402 - it lies one folder up
+from _rows import append, read_rows  # noqa: E402 - likewise
 from headstart.backbones.resolve import resolve  # noqa: E402
 
 SHARED = HERE.parents[2] / "shared" / "data"
@@ -210,27 +211,6 @@ def tasks(folders: Sequence[Path], options: argparse.Namespace) -> Iterator[Task
                     yield task
 
 
-def read_rows(file: Path) -> list[Row]:
-    """What was measured before."""
-    if not file.exists():
-        return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        found = list(csv.DictReader(lines))
-    kinds = {"int": int, "float": float, "str": str}
-    return [Row(**{each.name: kinds[str(each.type)](line[each.name]) for each in fields(Row)}) for line in found]
-
-
-def append(row: Row, file: Path) -> None:
-    """Add one line, and the names of the columns before the first."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not file.exists()
-    with file.open("a", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        if is_new:
-            writer.writerow([each.name for each in fields(Row)])
-        writer.writerow([getattr(row, each.name) for each in fields(Row)])
-
-
 def some_of(folder: Path, modality: str, per_class: int, target: Path) -> Path:
     """A copy of a set with so many items of each class in training and test; the set itself for 0."""
     if not per_class:
@@ -378,7 +358,7 @@ def main() -> None:
     options = parser.parse_args()
     named = options.only or SETS
     folders = [folder for name in named for folder in sorted(options.data.glob(f"*/{name}")) if folder.is_dir()]
-    known = {row.key for row in read_rows(options.out)}
+    known = {row.key for row in read_rows(Row, options.out)}
     missing = [] if options.table else [task for task in tasks(folders, options) if task.key not in known]
     if not folders and not options.table:
         sys.exit(f"nothing measured: {options.data} has no {' or '.join(named)}")
@@ -396,7 +376,7 @@ def main() -> None:
                 continue
             append(row, options.out)
             print(f"  accuracy {row.accuracy:.3f}, {row.seconds:.0f} s, {row.cpu_seconds:.0f} s CPU", flush=True)
-    print(*table(read_rows(options.out)), sep="\n")
+    print(*table(read_rows(Row, options.out)), sep="\n")
     sys.exit(int(failed))
 
 

@@ -165,11 +165,11 @@ class Ladder:
                 cost = self.move.cost(strategy, local)
                 called = f"{local.spec.name} · {LAST} · {name}"
                 make_it = partial(self._train, strategy, local)
+                later_s, least_s = cost.final_s, cost.least_s
                 less = gain - gains.FEWER_ITEMS * error
-                if cost.least_s > self.climb.left_s and less >= gains.LEAST_GAIN:
-                    yield Rung(called, cost.first_s, 0.0, cost.alone_s, less, make_it, takes_all=True)
-                else:
-                    yield Rung(called, cost.first_s, cost.final_s, cost.least_s, gain, make_it, takes_all=True)
+                if least_s > self.climb.left_s and less >= gains.LEAST_GAIN:
+                    gain, later_s, least_s = less, 0.0, cost.alone_s
+                yield Rung(called, cost.first_s, later_s, least_s, gain, make_it, takes_all=True)
 
     def _make(self, rung: Rung) -> None:
         before, begin = self._best, time.monotonic()

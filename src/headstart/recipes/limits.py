@@ -49,6 +49,10 @@ def latency(backbones: Iterable[BackboneSpec], climb: Climb) -> Latency | None:
     return Latency(sum(each.alone_ms for each in known), sum(batches) if len(batches) == len(known) else None)
 
 
+def _file_bytes(local: Local) -> int:
+    return sum((local.folder / name).stat().st_size for name in local.sha256)
+
+
 def not_too_costly(
     backbones: Sequence[Local], climb: Climb, *, max_latency_ms: float | None, max_size_mb: float | None
 ) -> list[Local]:
@@ -65,11 +69,13 @@ def not_too_costly(
     """
     reasons: dict[str, str] = {}
     for local in backbones:
-        size_mb = sum((local.folder / name).stat().st_size for name in local.sha256) / _MB
-        taken = climb.latency(local.spec.name)
-        if max_size_mb is not None and size_mb > max_size_mb:
+        if max_size_mb is not None and (size_mb := _file_bytes(local) / _MB) > max_size_mb:
             reasons[local.spec.name] = f"its network has {size_mb:.1f} MB, and --max-size allows {max_size_mb:g}"
-        elif max_latency_ms is not None and taken is not None and taken.alone_ms > max_latency_ms:
+        elif (
+            max_latency_ms is not None
+            and (taken := climb.latency(local.spec.name)) is not None
+            and taken.alone_ms > max_latency_ms
+        ):
             takes = f"it takes {taken.alone_ms:.1f} ms for an item here"
             reasons[local.spec.name] = f"{takes}, and --max-latency allows {max_latency_ms:g}"
     if len(reasons) == len(backbones):
@@ -183,8 +189,7 @@ class Limits:
     def _n_bytes(self, members: Sequence[Member]) -> int:
         tuned = {each.first.local.spec.name: each.first.local for each in members if isinstance(each, Moved)}
         locals_ = [(tuned | dict(self.backbones))[name] for name in networks_of(members)]
-        n_bytes = sum((local.folder / name).stat().st_size for local in locals_ for name in local.sha256)
-        return n_bytes + _BYTES_A_NUMBER * sum(map(self._n_numbers, members))
+        return sum(map(_file_bytes, locals_)) + _BYTES_A_NUMBER * sum(map(self._n_numbers, members))
 
     def _n_numbers(self, member: Member) -> int:
         """How many numbers its head has."""

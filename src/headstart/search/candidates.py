@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,8 +59,17 @@ class Proposal:
 
         Operations are 0 where those of a network are not known.
         """
-        gflops = [spec.gflops for spec in self.backbones]
-        return sum(gflops) if all(gflops) else 0.0, sum(spec.n_params for spec in self.backbones)
+        return operations(self.backbones), sum(spec.n_params for spec in self.backbones)
+
+
+def operations(backbones: Iterable[BackboneSpec]) -> float:
+    """What several backbones take for an item, in billions of multiply–adds; 0 where those of one are not known.
+
+    Args:
+        backbones: What runs, each as often as it is named.
+    """
+    gflops = [spec.gflops for spec in backbones]
+    return sum(gflops) if all(gflops) else 0.0
 
 
 def proposals(backbone: BackboneSpec) -> tuple[Proposal, ...]:

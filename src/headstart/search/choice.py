@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from headstart.evaluation.comparison import TIE_MARGIN, compare_correct, is_tie
 from headstart.evaluation.records import Difference
-from headstart.search.candidates import Candidate
+from headstart.search.candidates import Candidate, operations
 from headstart.search.combine import Combination
 from headstart.search.moving import Moved, some
 from headstart.search.preference import (
@@ -194,9 +194,7 @@ _NOT_WORTH = f"takes away less than {100 * LEAST_SHARE:.0f} % of the errors for 
 
 def _is_worthwhile(combination: Combination) -> bool:
     """Whether errors or log loss are lower by enough for the operations of the networks that it needs."""
-    each_gflops = [spec.gflops for spec in combination.networks.values()]
-    gflops = sum(each_gflops) if all(each_gflops) else 0.0
-    further = doublings(gflops, combination.single.proposal.cost[0])
+    further = doublings(operations(combination.networks.values()), combination.single.proposal.cost[0])
     errors, nats = 1 - combination.accuracy.value, combination.log_loss.value
     gain, loss = combination.difference.value, combination.loss_difference.value
     return not further or pays(errors, errors + gain, further) or pays(nats, nats - loss, further)
