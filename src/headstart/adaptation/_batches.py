@@ -11,6 +11,8 @@ from jaxtyping import Int
 
 from headstart.adaptation.memory import Batch, Step, is_too_little
 
+_POOL = 16  # batches
+
 
 def evenly(rows: Int[np.ndarray, " rows"], most: int) -> list[Int[np.ndarray, " batch"]]:
     """Batches of almost equal size: a last one of a single item has no spread, and BatchNorm fails on it.
@@ -20,6 +22,24 @@ def evenly(rows: Int[np.ndarray, " rows"], most: int) -> list[Int[np.ndarray, " 
         most: The greatest size.
     """
     return list(np.array_split(rows, math.ceil(len(rows) / most))) if len(rows) else []
+
+
+def of_like_length(
+    lengths: Int[np.ndarray, " items"], most: int, random: np.random.Generator
+) -> list[Int[np.ndarray, " batch"]]:
+    """Batches of items in random order that need little padding, in random order.
+
+    Items are sorted within pools of some batches: on sst2 and agnews padding then adds a tenth to the tokens of
+    batches of 16, and eight to nine tenths without.
+
+    Args:
+        lengths: The tokens of each item, in the random order.
+        most: The greatest size of a batch.
+        random: For the order of the batches.
+    """
+    pools = np.array_split(np.arange(len(lengths)), math.ceil(len(lengths) / (_POOL * most)))
+    found = [batch for pool in pools for batch in evenly(pool[np.argsort(lengths[pool], kind="stable")], most)]
+    return [found[place] for place in random.permutation(len(found))]
 
 
 def losses_now(loss: Callable[[Batch], Step], batches: Sequence[Batch], device: torch.device) -> list[float]:

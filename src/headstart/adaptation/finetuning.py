@@ -18,7 +18,7 @@ from headstart._progress import Progress
 from headstart._randomness import generator
 from headstart._records import to_json
 from headstart.adaptation import lora
-from headstart.adaptation._batches import evenly, losses_now
+from headstart.adaptation._batches import evenly, losses_now, of_like_length
 from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
 from headstart.adaptation.epochs import Epoch, History, Scores, scores
 from headstart.adaptation.gate import unit_blocks
@@ -34,6 +34,7 @@ from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
 from headstart.backbones.resolve import Local, source_head
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
+from headstart.features.boundary import Boundary
 from headstart.features.extract import Compute
 
 Weights = dict[str, torch.Tensor]
@@ -207,7 +208,7 @@ class Course:
         }
         self._files.append(job.scratch / f"{fingerprint(identity)[:24]}.training")
         model = self._model(settings, seed)
-        batches = partial(_batches, settings.batch_size, self.rows, self._body.boundary.n_views, seed)
+        batches = partial(_batches, settings.batch_size, self.rows, self._body.boundary, seed)
         loop = Loop(
             settings.planned_epochs(len(self.rows)),
             SCHEDULES[settings.schedule],
@@ -385,12 +386,15 @@ def _source(
 
 
 def _batches(
-    batch_size: int, rows: Int[np.ndarray, " rows"], n_views: int, seed: int, epoch: int
+    batch_size: int, rows: Int[np.ndarray, " rows"], boundary: Boundary, seed: int, epoch: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All training items in random order, each in one of its views."""
+    """All training items in random order, each in one of its views; texts with others of about their length."""
     random = generator(seed, "epoch", epoch)
-    order, views = random.permutation(rows), random.integers(n_views, size=len(rows))
-    return list(zip(evenly(order, batch_size), evenly(views, batch_size), strict=True))
+    order, views = random.permutation(rows), random.integers(boundary.n_views, size=len(rows))
+    if boundary.lengths is None:
+        return list(zip(evenly(order, batch_size), evenly(views, batch_size), strict=True))
+    batches = of_like_length(boundary.lengths[order], batch_size, random)
+    return [(order[places], views[places]) for places in batches]
 
 
 class _Model:

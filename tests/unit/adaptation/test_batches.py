@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.adaptation._batches import evenly, losses_now
+from headstart.adaptation._batches import evenly, losses_now, of_like_length
 from headstart.adaptation.memory import Batch, Step
 
 CPU = torch.device("cpu")
@@ -23,6 +23,25 @@ def test_batches_are_of_almost_equal_size(n_items: int) -> None:
     assert max(sizes) <= 32
     assert max(sizes) - min(sizes) <= 1
     np.testing.assert_array_equal(np.concatenate(batches), np.arange(n_items))
+
+
+def test_texts_of_like_length_share_a_batch_and_each_is_in_one() -> None:
+    random = np.random.default_rng(0)
+    lengths = random.integers(1, 100, size=1_000)
+    batches = of_like_length(lengths, 16, np.random.default_rng(1))
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(1_000))
+    assert max(map(len, batches)) <= 16
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    unsorted = sum(len(batch) * lengths[batch].max() for batch in evenly(np.arange(1_000), 16))
+    assert padded < 1.15 * lengths.sum() < 1.7 * lengths.sum() < unsorted
+    means = np.array([lengths[batch].mean() for batch in batches])
+    assert (np.diff(means[:16]) < 0).any()  # short ones do not come first
+    assert (np.diff(means[:16]) > 0).any()
+
+
+def test_what_has_one_length_stays_in_random_pools() -> None:
+    batches = of_like_length(np.full(40, 7), 16, np.random.default_rng(1))
+    assert sorted(len(batch) for batch in batches) == [13, 13, 14]
 
 
 def test_of_nothing_there_are_no_batches() -> None:

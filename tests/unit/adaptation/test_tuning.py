@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.backbones.tiny import save_timm
+from tests.unit.backbones.tiny import save_bert, save_timm
 
+from headstart._fingerprint import sha256_bytes
+from headstart._progress import SILENT
 from headstart.adaptation import tuning
 from headstart.adaptation.epochs import Epoch, History, Scores
 from headstart.adaptation.heads.forms import LinearHead
-from headstart.adaptation.tuning import Tuned, keep_tuned, kept_tuned, write_tuned
+from headstart.adaptation.tuning import Tuned, keep_tuned, kept_tuned, open_body, write_tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.backbones.stages import cut
+from headstart.data.dataset import Items
 from headstart.errors import OutputError
+from headstart.features.extract import Compute
 
 
 @pytest.fixture
@@ -79,3 +83,22 @@ def test_a_full_disk_is_said_and_leaves_nothing(tuned: Tuned, tmp_path: Path, mo
     with pytest.raises(OutputError, match="cannot be kept"):
         keep_tuned(replace(tuned), tmp_path / "a.tuned")
     assert list(tmp_path.glob("a.*")) == []
+
+
+def test_features_of_texts_of_any_length_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    local = resolve(str(save_bert(tmp_path / "saved")), tmp_path)
+    values = tuple(" ".join(["good", "bad", "film"] * n) for n in (3, 1, 7, 2, 5, 1, 9, 4))
+    items = Items("text", values, tuple(map(str, range(8))), tuple(sha256_bytes(v.encode()) for v in values))
+    body = open_body(
+        *(local, items),
+        n_stages=1,
+        n_views=1,
+        seed=0,
+        compute=Compute(),
+        scratch=tmp_path / "scratch",
+        progress=SILENT,
+    )
+    rows = np.array([6, 1, 0, 5, 2, 7])
+    alone = np.concatenate([body.features(rows[at : at + 1]) for at in range(len(rows))])
+    np.testing.assert_allclose(body.features(rows, batch_size=4), alone, atol=1e-5)
+    assert np.linalg.norm(alone[:, None] - alone[None], axis=2)[~np.eye(6, dtype=bool)].max() > 1e-3
