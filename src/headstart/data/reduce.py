@@ -14,6 +14,9 @@ from headstart._randomness import generator
 from headstart.data.dataset import Dataset, LeftOut
 from headstart.errors import DataError
 
+_ALTERNATING = 300  # items of each side: an accuracy of 0.9 then has an interval of 7 points
+_TRAINING_A_TEST = 4
+
 
 def tell_apart(dataset: Dataset) -> Dataset:
     """The same items under names of which each occurs once.
@@ -45,8 +48,9 @@ def tell_apart(dataset: Dataset) -> Dataset:
 def spread_out(dataset: Dataset, *, seed: int) -> Dataset:
     """The same items in an order of which every beginning is a stratified sample of each side.
 
-    Where the user has made a split, training and test items alternate until one side is done: a beginning then has
-    as many of the rarer ones as it can.
+    Where the user has made a split, training and test items alternate at first. Once a beginning has enough of both to
+    say something, more is gained from learning than from a narrower interval: then a test item comes after each four of
+    training, until one side is done.
 
     Args:
         dataset: Identified items.
@@ -64,7 +68,9 @@ def spread_out(dataset: Dataset, *, seed: int) -> Dataset:
             rows = np.flatnonzero(dataset.targets[of_side] == target)
             ranks = np.argsort(np.argsort(draws[of_side[rows]]))
             within[rows] = (ranks + draws[of_side[rows]]) / len(rows)
-        place[of_side] = np.argsort(np.argsort(within))
+        rank = np.argsort(np.argsort(within))
+        later = np.maximum(0, rank - _ALTERNATING)
+        place[of_side] = rank + (_TRAINING_A_TEST - 1) * later if side == "test" else rank
     return dataset.take(np.argsort(place, kind="stable"))
 
 

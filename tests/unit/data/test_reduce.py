@@ -46,13 +46,22 @@ def test_every_beginning_is_a_stratified_sample() -> None:
         assert np.abs(counts - size * np.array([0.6, 0.3, 0.1])).max() <= 1.5
 
 
-def test_the_users_sides_alternate_until_one_is_done_each_a_stratified_sample() -> None:
+def test_the_users_sides_alternate_at_first_each_a_stratified_sample() -> None:
     sides: tuple[Side, ...] = tuple("test" if row % 5 == 0 else "train" for row in range(100))
     ordered = spread_out(_dataset([0, 1] * 50, sides=sides), seed=0)
     assert ordered.sides is not None
     assert [ordered.sides[:size].count("test") for size in (10, 20, 40, 60)] == [5, 10, 20, 20]
     on_test = ordered.targets[[row for row, side in enumerate(ordered.sides) if side == "test"]]
     assert 4 <= on_test[:10].sum() <= 6
+
+
+def test_with_enough_of_both_sides_more_of_training_comes_than_of_the_test() -> None:
+    sides: tuple[Side, ...] = ("test",) * 1_500 + ("train",) * 2_000
+    ordered = spread_out(_dataset([0, 1] * 1_750, sides=sides), seed=0)
+    assert ordered.sides is not None
+    n_test = [ordered.sides[:size].count("test") for size in (100, 600, 1_100, 2_000, 3_500)]
+    assert n_test == [50, 300, 400, 580, 1_500]
+    assert abs(int(ordered.targets[:1_100].sum()) - 550) <= 2
 
 
 def test_the_order_depends_on_contents_and_seed_not_on_the_order_of_reading() -> None:
