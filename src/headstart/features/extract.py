@@ -122,6 +122,7 @@ def extract(
     compute: Compute,
     views: Sequence[View] = (PLAIN,),
     deadline: float | None = None,
+    later_s: float = 0.0,
     running: MutableMapping[str, Backbone] | None = None,
     progress: Progress = SILENT,
 ) -> Extraction:
@@ -139,6 +140,7 @@ def extract(
         views: Which views of the items; an image is decoded once for all. Texts have the plain one alone.
         deadline: When to stop, on the clock of `time.monotonic`; rows that are not reached are not `there`. At least
             one item is computed, and a batch that has begun is finished.
+        later_s: How much earlier the deadline comes for each item that is computed: seconds that it will cost after it.
         running: Backbones that are loaded already, by name; those that this call loads are added.
         progress: Where progress is shown.
 
@@ -160,7 +162,7 @@ def extract(
                 work.open(stack, store, compute, running={} if running is None else running, progress=progress)
                 loading_s = time.monotonic() - begin_loading
                 task = stack.enter_context(progress.task(work.title, len(work.todo)))
-                _run(prepared, work, deadline, task)
+                _run(prepared, work, task, deadline=deadline, later_s=later_s)
             work.close()
     return Extraction(
         features=tuple(columns.features(work.first_of) for columns in work.columns),
@@ -347,10 +349,10 @@ def _prepare(items: Items, work: _Work) -> AbstractContextManager[Iterator[Prepa
     )
 
 
-def _run(prepared: Iterator[Prepared], work: _Work, deadline: float | None, task: Task) -> None:
+def _run(prepared: Iterator[Prepared], work: _Work, task: Task, *, deadline: float | None, later_s: float) -> None:
     """Batch by batch; a batch is what the rows of one backbone have in common."""
     batch: list[Prepared] = []
-    for item in prepared:
+    for n_done, item in enumerate(prepared, start=1):
         if item.reason:
             work.reject(work.todo[item.position], item.reason)
             task.advance()
@@ -359,7 +361,7 @@ def _run(prepared: Iterator[Prepared], work: _Work, deadline: float | None, task
         if len(batch) == BATCH:
             _compute(batch, work, task)
             batch = []
-        if deadline is not None and time.monotonic() >= deadline:
+        if deadline is not None and time.monotonic() + n_done * later_s >= deadline:
             break
     if batch:
         _compute(batch, work, task)

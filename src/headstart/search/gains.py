@@ -26,7 +26,7 @@ _UNKNOWN = 0.1
 _MOVING: dict[tuple[Modality, str], tuple[tuple[int, float], ...]] = {
     ("image", "finetune"): ((8, 0.17), (32, 0.29), (60, 0.33)),
     ("text", "contrastive"): ((8, 0.12), (32, 0.14), (256, 0.10)),
-    ("text", "finetune"): ((8, 0.0), (32, 0.05), (256, 0.15), (3000, 0.24)),
+    ("text", "finetune"): ((8, 0.0), (32, 0.0), (256, 0.15), (3000, 0.24)),
 }
 _WORTH_OF_PRIOR = 1.0  # as much as one training of this run
 

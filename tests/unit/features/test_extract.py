@@ -200,6 +200,12 @@ def test_a_deadline_ends_after_the_batch_and_what_is_there_is_kept(network: Leng
     assert rest.features[0].n_computed == 200 - n_there
 
 
+def test_the_deadline_comes_earlier_for_each_item_that_is_computed(network: Lengths) -> None:
+    items = texts(*(str(row) for row in range(200)))
+    found = extract(items, [local()], store=MemoryStore(), compute=COMPUTE, deadline=time.monotonic() + 60, later_s=0.9)
+    assert 50 <= found.features[0].there.sum() <= 67
+
+
 def test_damaged_pictures_have_a_reason_and_are_not_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
