@@ -46,6 +46,25 @@ def nearest_of_these(name: str, names: Iterable[str]) -> str:
     return "Choose one of these." if close is None else f"Did you mean {close!r}?"
 
 
+def check_kind(what: str, value: object, kinds: type | tuple[type, ...], rule: str) -> None:
+    """Refuse a value of another kind; a truth value is no number.
+
+    Args:
+        what: What it is, for the message.
+        value: What was given.
+        kinds: What it may be.
+        rule: The same in words.
+
+    Raises:
+        OptionError: If it is something else.
+    """
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise OptionError(
+            f"the {what} must be {rule}, but got {value!r}, which is of type {type(value).__name__}",
+            hint="Leave it out to take the default.",
+        )
+
+
 def parse_duration(text: str | float) -> float:
     """Seconds from `90`, `"90s"`, `"2m"` or `"1.5h"`.
 

@@ -441,6 +441,7 @@ def test_evaluating_on_classes_that_the_model_does_not_know(cli: Cli, fitted: Pa
     photos(Path("mixed"), 3, classes=["red", "owl"], start=80)
     result = cli("evaluate", "out", "mixed", "--json")
     assert "The model does not know 'owl': items of these classes count as errors." in result.err
+    assert "No item is of the class " in result.err
     assert json.loads(result.out)["accuracy"]["value"] <= 0.5
 
 

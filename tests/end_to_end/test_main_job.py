@@ -143,7 +143,7 @@ def test_the_bundle_says_when_not_to_trust_it_as_the_record_does(cli: Cli, netwo
     refused = cli("predict", "out", given[0], "--coverage", "90")
     assert (refused.code, refused.err) == (
         2,
-        "error: a coverage must lie between 0 and 1, but got 90\nhint: Write 0.9 for 90 %.\n",
+        "error: a coverage must lie above 0 and below 1, but got 90\nhint: Write 0.9 for 90 %.\n",
     )
 
 

@@ -87,7 +87,7 @@ def write_bundle(
     except OSError as error:
         raise OutputError(
             f"the bundle cannot be written to {str(folder)!r}: {error.strerror or error}",
-            hint="Free some space or choose another --out; the features that were computed are kept.",
+            hint="Make room or choose another --out, where you may write; the features that were computed are kept.",
         ) from error
     return folder
 

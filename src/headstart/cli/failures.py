@@ -7,6 +7,8 @@ import os
 import re
 import traceback
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import typer
 
@@ -90,7 +92,18 @@ def _usage(error: typer.TyperException) -> Failure:
         )
     if match := re.match(r"Missing (argument|option) '(.*?)'", text):
         return Failure(_MISTAKE, f"{program} needs the {match[1]} {match[2]}", see)
+    if match := re.match(r"Invalid value for '(--[\w-]+)'.*: Input should be a valid (integer|number)", text):
+        kind = "a whole number" if match[2] == "integer" else "a number"
+        return Failure(_MISTAKE, f"{match[1]} must be {kind}{_but_got(match[1], context)}", see)
     return Failure(_MISTAKE, text[:1].lower() + text[1:].rstrip("."), see)
+
+
+def _but_got(option: str, context: Any) -> str:
+    """What was typed for an option, which the parser does not say."""
+    typed = context.find_root().obj.arguments if context is not None else ()
+    joined = [word.partition("=")[2] for word in typed if word.startswith(f"{option}=")]
+    after = [value for word, value in pairwise(typed) if word == option]
+    return "".join(f", but got {value!r}" for value in [*joined, *after][:1])
 
 
 def _environment(error: OSError) -> Failure:

@@ -57,6 +57,7 @@ def predict(
     gate: Annotated[
         bool, typer.Option("--gate", help="Add a column unusual: whether an item looks like no training item.")
     ] = False,
+    overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     as_json: options.Json = False,
@@ -65,6 +66,8 @@ def predict(
     from headstart.cli.progress import progress_on_stderr
     from headstart.serving import load
 
+    if out is not None:
+        _check_out(Path(out), inputs, overwrite=overwrite)
     progress = progress_on_stderr()
     with _store(progress) as store:
         model = load(place, device=device, precision=precision, store=store)
@@ -82,8 +85,27 @@ def predict(
         progress.say(note)
     if out is not None:
         _write(predictions, Path(out))
-        progress.say(f"{len(predictions)} predictions are in {out}")
+        n = len(predictions)
+        progress.say(f"{n:,} predictions are in {out}" if n > 1 else f"1 prediction is in {out}")
     _print(predictions, as_json=as_json, as_table=out is None)
+
+
+def _check_out(out: Path, inputs: list[str], *, overwrite: bool) -> None:
+    """Refuse to replace what is no table of predictions, and in any case what is to be predicted."""
+    from headstart.reports import is_predictions
+
+    if not out.exists():
+        return
+    if any(Path(each).exists() and out.samefile(each) for each in inputs):
+        raise OptionError(
+            f"the predictions must not replace what they are for, but --out and an input are both {str(out)!r}",
+            hint="Name another file.",
+        )
+    if not overwrite and not is_predictions(out):
+        raise OptionError(
+            f"{str(out)!r} exists and is no table of predictions, so it is not replaced unasked",
+            hint="Add --overwrite, or name another file.",
+        )
 
 
 @contextmanager

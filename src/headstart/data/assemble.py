@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headstart.data.dataset import Dataset, Items, LeftOut, Side
+from headstart.data.readers.class_folders import NO_CLASS
+from headstart.data.readers.files import NOT_FOUND
 from headstart.data.readers.reading import Reading, SideName
 from headstart.data.targets import check_classes, encode
 from headstart.errors import DataError
@@ -48,15 +50,22 @@ def only_labelled(reading: Reading, source: str) -> Reading:
     return replace(reading.take(labelled), left_out=left_out)
 
 
+_HINTS = {
+    NO_CLASS: "Put the files of each class into a folder of its own, or give a table with their paths and labels.",
+    NOT_FOUND: "Check the paths: those in a table start from the folder that it lies in.",
+}
+
+
 def nothing_left(source: str, left_out: Sequence[LeftOut]) -> DataError:
     """The error to raise when no item of a source can be used."""
-    reasons = Counter(item.reason for item in left_out).most_common(3)
-    why = "; ".join(f"{reason} ({count})" for reason, count in reasons) or "it has no rows"
+    # What stands after a colon is about one item.
+    reasons = Counter(item.reason.partition(":")[0] for item in left_out).most_common(3)
+    why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons) or "it has no rows"
     names = ", ".join(item.name for item in left_out[:3])
-    return DataError(
-        f"no item of {source!r} can be used: {why}",
-        hint=f"Look at {names}." if names else "Give at least one item.",
-    )
+    hint = f"Look at {names}." if names else "Give at least one item."
+    if reasons:
+        hint = _HINTS.get(reasons[0][0], hint)
+    return DataError(f"no item of {source!r} can be used: {why}", hint=hint)
 
 
 def _two_sides(sides: Sequence[SideName] | None) -> tuple[tuple[Side, ...] | None, str]:

@@ -52,6 +52,11 @@ def find_columns(table: Table, wanted: Wanted) -> tuple[Columns, tuple[str, ...]
         notes.append(f"{modality} column: {value!r} ({why})")
     if target is not None and wanted.target is None:
         notes.append(f"target: {target!r}")
+    if target is not None and target in table.columns[target]:
+        notes.append(
+            f"the column {target!r} is called like one of its labels: if the first line of the table is an item, "
+            "put a line with the names of the columns above it"
+        )
     return Columns(value, modality, target=target, groups=wanted.groups, side=side), tuple(notes)
 
 
@@ -108,7 +113,7 @@ def _value_column(table: Table, wanted: Wanted, taken: set[str]) -> tuple[str, M
     # Asked for texts, a table of pictures has them in another column than the file names.
     free = [name for name in free if not _holds_images(table, name)] or free
     longest = max(free, key=lambda name: _mean_length(table.columns[name]))
-    return longest, "text", "longest texts" if len(free) > 1 else "the only one left"
+    return longest, "text", "longest texts" if len(free) > 1 else "the only one that can be"
 
 
 def _sample(cells: Sequence[Cell]) -> list[Cell]:

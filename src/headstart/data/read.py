@@ -14,7 +14,7 @@ from headstart.data.assemble import assemble, nothing_left, only_labelled
 from headstart.data.columns import find_columns
 from headstart.data.dataset import Dataset, Items, LeftOut, Modality, Value
 from headstart.data.readers.class_folders import list_files, value_of
-from headstart.data.readers.files import TABLE_SUFFIXES, existing, readable, unreadable
+from headstart.data.readers.files import NOT_FOUND, TABLE_SUFFIXES, existing, readable, unreadable
 from headstart.data.readers.memory import is_frame, read_sequence
 from headstart.data.readers.reading import Reading, SideName, Wanted, joined
 from headstart.data.readers.rows import read_rows
@@ -112,7 +112,7 @@ def read_lines(stream: Iterable[str], *, modality: Modality) -> tuple[Items, tup
             found.append((f"line {number}", text))
         elif text:
             path = Path(text)
-            found.append((text, path if path.is_file() else LeftOut(text, "file not found")))
+            found.append((text, path if path.is_file() else LeftOut(text, NOT_FOUND)))
     return _gather(found, modality, "the lines")
 
 
@@ -159,6 +159,8 @@ def _found(given: str | Path, modality: Modality, column: str | None) -> Iterato
             yield from _found(match, modality, column)
     elif existing(path).is_dir():
         listing = list_files(path, modality)
+        if not listing.files and not listing.left_out:
+            raise _holds_none(path, modality)
         for file in listing.files:
             yield from _file(file, modality)
         yield from ((str(path / item.name), replace(item, name=str(path / item.name))) for item in listing.left_out)
@@ -166,6 +168,17 @@ def _found(given: str | Path, modality: Modality, column: str | None) -> Iterato
         yield from _rows(path, modality, column)
     else:
         yield from _file(path, modality)
+
+
+def _holds_none(folder: Path, modality: Modality) -> DataError:
+    other: Modality = "text" if modality == "image" else "image"
+    what = {"image": "images", "text": ".txt files"}
+    if list_files(folder, other).files:
+        return DataError(
+            f"the model is for {modality}s, but {str(folder)!r} holds {what[other]}",
+            hint=f"Give {modality}s, or use a model for {other}s.",
+        )
+    return DataError(f"there are no {what[modality]} in {str(folder)!r}", hint="Check the path.")
 
 
 def _file(path: Path, modality: Modality) -> Iterator[_Found]:

@@ -153,8 +153,8 @@ def check_share(share: float) -> None:
         OptionError: If it is not above 0 and below 1.
     """
     if not 0 < share < 1:
-        hint = f"Write {share / 100:g} for {share:g} %." if 1 < share < 100 else "Write for example 0.9."
-        raise OptionError(f"a coverage must lie between 0 and 1, but got {share:g}", hint=hint)
+        hint = f"Write {share / 100:g} for {share:g} %." if 2 <= share < 100 else "Write for example 0.9."
+        raise OptionError(f"a coverage must lie above 0 and below 1, but got {share:g}", hint=hint)
 
 
 def lac(

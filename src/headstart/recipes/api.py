@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from headstart._checks import parse_count, parse_duration, parse_folds, parse_trials
 from headstart._progress import SILENT, Progress
+from headstart.errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,16 +121,16 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
         targets=cast("Sequence[Any] | None", targets),
         task=task,
         modality=modality,
-        backbones=_names(backbones),
+        backbones=_names("backbones", backbones),
         arch=arch,
-        licences=_names(licences),
+        licences=_names("licences", licences),
         max_params=None if max_params is None else parse_count(max_params),
         max_latency_ms=max_latency_ms,
         max_size_mb=max_size_mb,
         prefer=cast("Preference", prefer),
         offline=offline,
-        strategies=_names(strategies),
-        settings=tuple((settings or {}).items()),
+        strategies=_names("strategies", strategies),
+        settings=_pairs(settings),
         control=control,
         budget_s=parse_duration(budget),
         cv=parse_folds(cv),
@@ -211,9 +212,9 @@ def rank(  # noqa: PLR0913 - likewise
         test=str(test) if isinstance(test, Path) else test,
         targets=cast("Sequence[Any] | None", targets),
         modality=modality,
-        backbones=_names(backbones),
+        backbones=_names("backbones", backbones),
         arch=arch,
-        licences=_names(licences),
+        licences=_names("licences", licences),
         max_params=None if max_params is None else parse_count(max_params),
         offline=offline,
         budget_s=parse_duration(budget),
@@ -286,8 +287,22 @@ def compare(run_a: str | Path, run_b: str | Path) -> ComparisonRecord:
     return run_recipe(run_a, run_b)
 
 
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _names(what: str, given: object) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if not all(isinstance(name, str) for name in names):
+        raise OptionError(
+            f"{what} must be a name or a list of names, but got {given!r}", hint=f"Write for example {what}=['NAME']."
+        )
+    return names
+
+
+def _pairs(settings: object) -> tuple[tuple[str, Any], ...]:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise OptionError(
+            f"settings must be a dictionary of names and values, but got {settings!r}",
+            hint="Write for example settings={'k': 5}.",
+        )
+    return tuple((settings or {}).items())
 
 
 def _call(data: Data, options: FitOptions) -> str:

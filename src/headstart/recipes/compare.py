@@ -198,7 +198,7 @@ def _said(run: Run) -> dict[str, str | float | int]:
         **{name: value for name, value in run.chosen.settings.items() if name != "temperature"},
         "training items": run.data.n_train,
         "test items": run.data.n_test,
-        "budget": run.budget_s,
+        "budget (s)": run.budget_s,
         "preference": run.prefer,
         **validation,
         "seed": run.seed,

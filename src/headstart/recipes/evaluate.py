@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from headstart.evaluation.records import Evaluation
 from headstart.features.protocol import FeatureStore
 from headstart.recipes.stores import open_store
 from headstart.serving import Predictions, load
+
+_NAMED = 5
 
 
 def evaluate(
@@ -77,10 +80,21 @@ def _compare(sealed: SealedTest, predictions: Predictions, progress: Progress) -
         progress.say(
             f"The model does not know {', '.join(map(repr, unknown))}: items of these classes count as errors."
         )
+    there = {sealed.classes[each] for each in np.unique(targets)}
+    if absent := [name for name in predictions.classes if name not in there]:
+        progress.say(
+            f"No item is of the class {_some(absent)}: where one of these is predicted all the same, it counts as 0 "
+            "in the mean F1 and the mean precision."
+        )
     classes = (*predictions.classes, *unknown)
     place = {name: row for row, name in enumerate(classes)}
     renumbered = np.array([place[sealed.classes[each]] for each in targets], dtype=np.int64)
     return evaluate_predictions(renumbered, predictions.probabilities, classes)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" or {len(names) - _NAMED} others" if len(names) > _NAMED else ""
+    return f"{' or '.join(map(repr, names[:_NAMED]))}{more}"
 
 
 def _test_side(dataset: Dataset, progress: Progress) -> Dataset:

@@ -217,7 +217,10 @@ class Move:
             self.climb.progress.say(f"{trial.name} is left out: {error}.")
             self.climb.workspace.log("skipped", what=trial.name, error=str(error))
             return (error,)
-        if trial.moved is not None:
+        if trial.moved is not None and not trial.moved.first.history.epochs:
+            self.climb.progress.say(f"{trial.name} is left out: its time was up before the first epoch had ended.")
+            self.climb.workspace.log("skipped", what=trial.name, epochs=0)
+        elif trial.moved is not None:
             self._trials.append(trial)
             self.climb.candidates.append(trial.moved)
             self._tell(trial.moved)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart._checks import did_you_mean, nearest_of_these
+from headstart._checks import check_kind, did_you_mean, nearest_of_these
 from headstart.adaptation.strategies import (
     MOVING,
     STRATEGIES,
@@ -118,6 +118,9 @@ class FitOptions:
                 "the task 'regression' is not there yet; only classification is",
                 hint="Put the numbers into a few classes, such as low, middle and high.",
             )
+        for what, text in (("target", self.target), ("column", self.column), ("groups", self.groups)):
+            if text is not None:
+                check_kind(f"option {what}", text, str, "the name of a column")
         words = (
             *(("task", self.task, _TASKS), ("modality", self.modality, _MODALITIES)),
             ("control", self.control, _CONTROLS),
@@ -126,7 +129,7 @@ class FitOptions:
         for what, value, known in words:
             if value not in known:
                 raise OptionError(
-                    f"the {what} must be {' or '.join(known)}, but got {value!r}", hint=did_you_mean(value, known)
+                    f"the {what} must be {' or '.join(known)}, but got {value!r}", hint=did_you_mean(str(value), known)
                 )
         if self.arch and not any(name.startswith("local:") for name in self.backbones):
             raise OptionError(
@@ -135,23 +138,7 @@ class FitOptions:
             )
         self._check_strategies()
         self._check_search()
-        if self.seed < 0:
-            raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
-        if not 0 < self.budget_s < math.inf:
-            raise OptionError(
-                f"the budget must be a positive number of seconds, but got {self.budget_s}", hint="120 is two minutes."
-            )
-        if self.max_params is not None and self.max_params < 1:
-            raise OptionError(
-                f"the most parameters must be 1 or more, but got {self.max_params}", hint="30M is thirty million."
-            )
-        for what, most in (("latency", self.max_latency_ms), ("size", self.max_size_mb)):
-            if most is not None and not 0 < most < math.inf:
-                unit = "milliseconds" if what == "latency" else "megabytes"
-                raise OptionError(
-                    f"the most that is allowed of {what} must be a positive number of {unit}, but got {most}",
-                    hint=f"Leave --max-{what} out to allow any.",
-                )
+        self._check_numbers()
         check_trackers(tensorboard=self.tensorboard, mlflow=self.mlflow)
         share = self.test_share
         if share is not None and not 0 < share < 1:
@@ -174,6 +161,28 @@ class FitOptions:
                 )
         # Those who make them check their settings.
         _ = self.every_strategy
+
+    def _check_numbers(self) -> None:
+        check_kind("seed", self.seed, int, "a whole number, 0 or greater")
+        if self.seed < 0:
+            raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
+        if not 0 < self.budget_s < math.inf:
+            raise OptionError(
+                f"the budget must be a positive number of seconds, but got {self.budget_s}", hint="120 is two minutes."
+            )
+        if self.max_params is not None and self.max_params < 1:
+            raise OptionError(
+                f"the most parameters must be 1 or more, but got {self.max_params}", hint="30M is thirty million."
+            )
+        for what, most in (("latency", self.max_latency_ms), ("size", self.max_size_mb)):
+            if most is not None:
+                check_kind(f"most {what}", most, (int, float), "a number")
+            if most is not None and not 0 < most < math.inf:
+                unit = "milliseconds" if what == "latency" else "megabytes"
+                raise OptionError(
+                    f"the most that is allowed of {what} must be a positive number of {unit}, but got {most:g}",
+                    hint=f"Leave --max-{what} out to allow any.",
+                )
 
     def _check_search(self) -> None:
         if self.trials is None:
@@ -237,9 +246,10 @@ class FitOptions:
     @property
     def _settings(self) -> dict[str, dict[str, Value | None]]:
         """The settings of each strategy, `linear` included where a training starts from it."""
+        known = STRATEGIES | MOVING
         moves = any(name in MOVING for name in self.strategies)
         named = dict.fromkeys([*(self.strategies or ("linear",)), *(["linear"] if moves else [])])
-        return read_settings(dict(self.settings), {name: (STRATEGIES | MOVING)[name] for name in named})
+        return read_settings(dict(self.settings), {name: known[name] for name in named}, others=known)
 
     @property
     def test_share(self) -> float | None:

@@ -206,7 +206,7 @@ def _told(target: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"the run cannot be written to {str(target)!r}: {error.strerror or error}",
-            hint="Free some space or choose another --out; the features that were computed are kept.",
+            hint="Make room or choose another --out, where you may write; the features that were computed are kept.",
         ) from error
 
 

@@ -14,6 +14,8 @@ from jaxtyping import Float
 from headstart.errors import BundleError, DataError
 from headstart.reports._whole_file import whole_file
 
+_FIRST = ("item", "prediction", "probability")  # columns
+
 
 @dataclass(frozen=True, slots=True)
 class TestTable:
@@ -63,6 +65,20 @@ def _no_table(path: Path) -> BundleError:
     )
 
 
+def is_predictions(path: Path) -> bool:
+    """Whether a file begins as what `write_predictions` writes.
+
+    Args:
+        path: The file; it need not be there.
+    """
+    begin = ",".join(_FIRST).encode()
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(begin)) == begin
+    except OSError:
+        return False
+
+
 def write_predictions(
     path: Path,
     items: Sequence[str],
@@ -106,7 +122,7 @@ def write_predictions(
     answers = [classes[best] for best in probabilities.argmax(axis=1)] if labels is None else labels
     with whole_file(path) as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["item", "prediction", "probability", *columns, *(f"p:{name}" for name in classes)])
+        table.writerow([*_FIRST, *columns, *(f"p:{name}" for name in classes)])
         rows = zip(items, answers, probabilities, *columns.values(), strict=True)
         for item, answer, values, *others in rows:
             digits = [f"{value:.6g}" for value in values]

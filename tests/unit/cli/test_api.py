@@ -101,3 +101,17 @@ def test_evaluate_passes_everything_on(fake: Fake) -> None:
     headstart.evaluate("run", "new.csv", target="kind", column="words", device="cpu", precision="float32")
     options = {"target": "kind", "column": "words", "device": "cpu", "precision": "float32", "progress": SILENT}
     assert seen == [(("run", "new.csv"), options)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"strategies": 5}, "strategies must be a name or a list of names, but got 5"),
+        ({"backbones": ["a", 3]}, "backbones must be a name or a list of names, but got ['a', 3]"),
+        ({"settings": ["k=1"]}, "settings must be a dictionary of names and values, but got ['k=1']"),
+    ],
+)
+def test_what_has_another_type_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        headstart.fit("x.csv", **asked)
+    assert str(caught.value) == message

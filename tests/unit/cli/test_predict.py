@@ -164,6 +164,24 @@ def test_a_column_of_a_table_is_written_to_a_file(cli: Cli, model: FakeModel, tm
     assert written[1:] == [f'new.csv row {row},"good, cheap",0.75,0.75,0.25' for row in (1, 2)]
 
 
+def test_only_a_table_of_predictions_is_replaced_unasked(cli: Cli, model: FakeModel, tmp_path: Path) -> None:
+    table, other, out = tmp_path / "table.csv", tmp_path / "notes.csv", tmp_path / "out.csv"
+    table.write_text("text\ngood film\n", encoding="utf-8")
+    other.write_text("a,b\n1,2\n", encoding="utf-8")
+    for _ in range(2):
+        assert cli("predict", "run", str(table), "--out", str(out)).code == 0
+    refused = cli("predict", "run", str(table), "--out", str(other))
+    assert refused.code == 2
+    assert "is no table of predictions, so it is not replaced unasked" in refused.err
+    assert other.read_text(encoding="utf-8") == "a,b\n1,2\n"
+    assert cli("predict", "run", str(table), "--out", str(other), "--overwrite").code == 0
+    assert other.read_text(encoding="utf-8").startswith("item,prediction,probability,")
+    itself = cli("predict", "run", str(table), "--out", str(table), "--overwrite")
+    assert itself.code == 2
+    assert "must not replace what they are for" in itself.err
+    assert table.read_text(encoding="utf-8") == "text\ngood film\n"
+
+
 def test_an_input_that_does_not_exist_is_named(cli: Cli, model: FakeModel) -> None:
     result = cli("predict", "run", "nope.csv")
     assert result.code == 2

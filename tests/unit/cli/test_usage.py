@@ -55,10 +55,17 @@ def test_a_mistake_is_one_sentence_and_a_hint_on_stderr(
     assert result.err == f"error: {message}\nhint: {hint}\n"
 
 
-def test_an_option_with_the_wrong_type_names_the_option(cli: Cli) -> None:
-    result = cli("fit", "x", "--seed", "many")
-    assert result.code == 2
-    assert result.err.startswith("error: invalid value for '--seed': ")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "many"], "--seed must be a whole number, but got 'many'"),
+        (["--seed=1.5"], "--seed must be a whole number, but got '1.5'"),
+        (["--max-latency", "fast"], "--max-latency must be a number, but got 'fast'"),
+    ],
+)
+def test_what_is_no_number_is_shown(cli: Cli, arguments: list[str], message: str) -> None:
+    result = cli("fit", "x", *arguments)
+    assert (result.code, result.err) == (2, f"error: {message}\nhint: See headstart fit --help\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])

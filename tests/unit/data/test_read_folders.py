@@ -24,7 +24,16 @@ def test_folders_are_classes_and_deeper_folders_belong_to_them(tmp_path: Path) -
     data = read_dataset(_touch(tmp_path, "cat/a.JPG", "cat/old/b.png", "dog/c.WebP"))
     assert (data.modality, data.classes, data.targets.tolist()) == ("image", ("cat", "dog"), [0, 0, 1])
     assert data.items.names == ("cat/a.JPG", "cat/old/b.png", "dog/c.WebP")
-    assert (data.sides, data.left_out, data.notes, data.source) == (None, (), (), str(tmp_path))
+    assert (data.sides, data.left_out, data.source) == (None, (), str(tmp_path))
+    assert data.notes == (
+        "there are folders below those of the classes, and what is in them counts to these: 'cat', 'dog'",
+    )
+
+
+def test_folders_of_one_level_need_no_words(tmp_path: Path) -> None:
+    assert read_dataset(_touch(tmp_path / "a", "cat/a.jpg", "dog/b.jpg")).notes == ()
+    sided = _touch(tmp_path / "b", *(f"{side}/{name}/{side}.jpg" for side in ("train", "test") for name in "ab"))
+    assert not any("below" in note for note in read_dataset(sided).notes)
 
 
 @pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Training", "VALID"), ("TRAIN", "dev")])
@@ -128,8 +137,9 @@ def test_a_folder_without_images_says_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_images_without_class_folders_are_an_error_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"can be used: not in a class folder \(2\)"):
+    with pytest.raises(DataError, match=r"can be used: not in a class folder \(2\)") as caught:
         read_dataset(_touch(tmp_path, "1.jpg", "2.jpg"))
+    assert "Put the files of each class into a folder of its own" in caught.value.hint
 
 
 def test_a_missing_path_names_its_nearest_sibling(tmp_path: Path) -> None:
@@ -140,6 +150,12 @@ def test_a_missing_path_names_its_nearest_sibling(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no file or folder") as caught:
         read_dataset(tmp_path / "zzz" / "a")
     assert "nothing there has a similar name" in caught.value.hint
+
+
+def test_a_link_to_nothing_is_no_typo(tmp_path: Path) -> None:
+    (tmp_path / "photos").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match="is a link to something that is not there"):
+        read_dataset(tmp_path / "photos")
 
 
 def test_columns_of_a_folder_are_refused(tmp_path: Path) -> None:

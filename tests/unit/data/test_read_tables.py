@@ -279,3 +279,19 @@ def test_written_and_read_rows_are_the_same(tmp_path: Path) -> None:
     assert read_dataset(tmp_path / "a.csv").items.values == tuple(texts)
     lines = [json.dumps({"text": text, "label": "ab"[number % 2]}) for number, text in enumerate(texts)]
     assert read_dataset(_write(tmp_path / "a.jsonl", "\n".join(lines))).items.values == tuple(texts)
+
+
+def test_a_table_without_a_line_of_names_is_suspected(tmp_path: Path) -> None:
+    rows = "".join(f"film number {row} is no fun,{'positive' if row % 2 else 'negative'}\n" for row in range(8))
+    path = _write(tmp_path / "a.csv", f"a stirring film,positive\n{rows}")
+    data = read_dataset(path)
+    assert any("'positive' is called like one of its labels" in note for note in data.notes)
+    named = read_dataset(_write(tmp_path / "b.csv", "text,label\nno fun,negative\nfun,positive\n"))
+    assert not any("called like" in note for note in named.notes)
+
+
+def test_paths_that_lead_nowhere_are_counted_together(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.csv", "image,label\nx/1.jpg,a\nx/2.jpg,b\nx/3.jpg,a\n")
+    with pytest.raises(DataError, match=r"can be used: file not found \(3\)") as caught:
+        read_dataset(path)
+    assert "those in a table start from the folder that it lies in" in caught.value.hint

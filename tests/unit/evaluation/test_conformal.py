@@ -181,7 +181,9 @@ def test_the_band_of_a_test_in_groups_is_that_of_so_many_independent_items() -> 
 def test_a_coverage_is_a_share(coverage: float, hint: str) -> None:
     held_out = HeldOut.of(np.array([0.3]))
     for call in (held_out.bound, lambda share: held_out.band(share, 3), n_needed):
-        with pytest.raises(OptionError, match=f"a coverage must lie between 0 and 1, but got {coverage:g}") as caught:
+        with pytest.raises(
+            OptionError, match=f"a coverage must lie above 0 and below 1, but got {coverage:g}"
+        ) as caught:
             call(coverage)
         assert hint in caught.value.hint
 

@@ -82,6 +82,31 @@ from headstart.recipes.options import FitOptions
             "chosen by cross-validation",
             "Name --strategy mlp, or leave --trials out.",
         ),
+        (
+            {"seed": "a"},
+            "the seed must be a whole number, 0 or greater, but got 'a', which is of type str",
+            "Leave it out to take the default.",
+        ),
+        (
+            {"max_size_mb": True},
+            "the most size must be a number, but got True, which is of type bool",
+            "Leave it out to take the default.",
+        ),
+        (
+            {"target": 3},
+            "the option target must be the name of a column, but got 3, which is of type int",
+            "Leave it out to take the default.",
+        ),
+        (
+            {"prefer": None},
+            "the preference must be balanced or small or accurate, but got None",
+            "Known names: accurate, balanced, small.",
+        ),
+        (
+            {"settings": (("k", 3),)},
+            "no setting of linear is called 'k'; there is balance, l2, scaling",
+            "It is a setting of knn: name --strategy knn.",
+        ),
         ({"seed": -1}, "the seed must be 0 or greater, but got -1", "Use --seed 0."),
         ({"test": 1.0}, "the test share must be above 0 and below 1, but got 1.0", "0.2 holds out one in five."),
         ({"test": "0"}, "the test share must be above 0 and below 1, but got '0'", "0.2 holds out one in five."),

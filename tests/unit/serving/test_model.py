@@ -273,7 +273,7 @@ def test_what_a_bundle_does_not_hold_is_said_when_asked_for(model: Model) -> Non
 
 
 def test_numbers_that_are_none_are_refused_before_anything_is_read(doubting: Model) -> None:
-    with pytest.raises(OptionError, match="a coverage must lie between 0 and 1, but got 90") as caught:
+    with pytest.raises(OptionError, match="a coverage must lie above 0 and below 1, but got 90") as caught:
         doubting.predict("nowhere", coverage=90)
     assert caught.value.hint == "Write 0.9 for 90 %."
     with pytest.raises(OptionError, match="the cost of asking a person must lie between 0 and 1"):

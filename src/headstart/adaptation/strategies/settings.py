@@ -143,14 +143,20 @@ def check_settings(strategy: Any) -> None:
             )
 
 
+def _who_has(setting: str, strategies: Mapping[str, Any]) -> str:
+    having = [name for name, strategy in strategies.items() if setting in settings_of(strategy)]
+    return f"It is a setting of {', '.join(having)}: name --strategy {having[0]}." if having else ""
+
+
 def read_settings(
-    asked: Mapping[str, Value | None], strategies: Mapping[str, Any]
+    asked: Mapping[str, Value | None], strategies: Mapping[str, Any], *, others: Mapping[str, Any] | None = None
 ) -> dict[str, dict[str, Value | None]]:
     """For each of some strategies those of the asked settings that it has, as values.
 
     Args:
         asked: Values, or the texts that a user typed, by the name of the setting.
         strategies: The classes, by name.
+        others: Further ones, to name to who asks for a setting that only these have.
 
     Raises:
         OptionError: If no strategy has such a setting.
@@ -161,7 +167,7 @@ def read_settings(
         if key not in everywhere:
             raise OptionError(
                 f"no setting of {' or '.join(strategies)} is called {key!r}; there is {', '.join(everywhere)}",
-                hint=nearest_of_these(key, everywhere),
+                hint=_who_has(key, others or {}) or nearest_of_these(key, everywhere),
             )
     return {
         name: {key: settings[key].read(value) for key, value in asked.items() if key in settings}

@@ -23,6 +23,9 @@ from headstart.data.readers.files import (
 from headstart.data.readers.reading import Reading, SideName
 from headstart.errors import DataError
 
+NO_CLASS = "not in a class folder"
+"""Why an item is left out."""
+_NAMED = 5
 _NOUNS: dict[Modality, str] = {"image": "images", "text": ".txt files"}
 
 
@@ -69,6 +72,12 @@ def read_class_folders(folder: Path, modality: Modality | Literal["auto"] = "aut
     notes = [skipped_note(others, _NOUNS[found])] if others else []
     if top != folder:
         notes.append(f"the classes are in {shown(top, folder)}")
+    n_above = 3 if sided else 2  # a side, a class and a name
+    if any(len(path.relative_to(top).parts) > n_above for path in chosen):
+        names = sorted({example.label for example in examples})
+        notes.append(
+            f"there are folders below those of the classes, and what is in them counts to these: {_some(names)}"
+        )
     return Reading(
         modality=found,
         values=tuple(example.value for example in examples),
@@ -114,6 +123,11 @@ def _top(folder: Path, files: Sequence[Path]) -> Path:
     return folder.joinpath(*parts[0][:depth])
 
 
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(map(repr, names[:_NAMED]))}{more}"
+
+
 def _is_sided(names: set[str]) -> bool:
     sides = {side_of(name) for name in names} - {None}
     return len(sides) > 1 and ("train" in sides or all(side_of(name) for name in names))
@@ -126,7 +140,7 @@ def _example(path: Path, folder: Path, above: Sequence[str], *, sided: bool) -> 
         return LeftOut(name, "not in a folder train, val or test")
     labels = above[1:] if sided else above
     if not labels:
-        return LeftOut(name, "not in a class folder")
+        return LeftOut(name, NO_CLASS)
     modality: Modality = "image" if _has_suffix(path, "image") else "text"
     try:
         value = value_of(path, modality)

@@ -13,6 +13,9 @@ from headstart.data.dataset import LeftOut
 from headstart.data.readers.reading import SideName
 from headstart.errors import DataError
 
+NOT_FOUND = "file not found"
+"""Why an item is left out, whose name may follow after a colon."""
+
 IMAGE_SUFFIXES = frozenset(
     {*(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp"), *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".avif")}
 )
@@ -68,6 +71,8 @@ def existing(path: Path) -> Path:
     """
     if path.exists():
         return path
+    if path.is_symlink():
+        raise DataError(f"{str(path)!r} is a link to something that is not there", hint="Mend the link.")
     siblings = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     close = nearest(path.name, siblings)
     hint = (
@@ -94,7 +99,7 @@ def walk(folder: Path) -> Listing:
             if path.is_file():
                 files.append(path)
             else:
-                left_out.append(LeftOut(shown(path, folder), "file not found"))
+                left_out.append(LeftOut(shown(path, folder), NOT_FOUND))
     return Listing(tuple(sorted(files)), tuple(left_out))
 
 
@@ -125,5 +130,5 @@ def skipped_note(names: Sequence[str], kind: str) -> str:
 def unreadable(error: OSError) -> str:
     """Why a file could not be read, in a few words."""
     if isinstance(error, FileNotFoundError):
-        return "file not found"
+        return NOT_FOUND
     return f"cannot be read: {(error.strerror or 'input/output error').lower()}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from headstart.data.columns import looks_like_image
 from headstart.data.dataset import LeftOut, Value
+from headstart.data.readers.files import NOT_FOUND
 from headstart.data.readers.json_lines import cell_text
 from headstart.data.readers.reading import Cell, Reading, Table, Wanted
 from headstart.errors import DataError
@@ -76,7 +77,7 @@ def read_sequence(
 
 def _problem(item: Value) -> str:
     if isinstance(item, Path):
-        return "" if item.is_file() else "file not found"
+        return "" if item.is_file() else NOT_FOUND
     return "empty text" if isinstance(item, str) and not item.strip() else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headstart.data.dataset import LeftOut, Modality, Value
-from headstart.data.readers.files import side_of
+from headstart.data.readers.files import NOT_FOUND, side_of
 from headstart.data.readers.reading import Cell, Columns, Reading, Table
 
 _EMBEDDED_PX = 512
@@ -70,7 +70,7 @@ def _value(cell: Cell, modality: Modality, folder: Path | None) -> Value | LeftO
     if not cell.strip():
         return LeftOut("", "no image path")
     path = Path(cell.strip()) if folder is None else folder / cell.strip()
-    return path if path.is_file() else LeftOut("", f"file not found: {cell.strip()}")
+    return path if path.is_file() else LeftOut("", f"{NOT_FOUND}: {cell.strip()}")
 
 
 def _decoded(data: bytes) -> Value | LeftOut:
