@@ -13,6 +13,7 @@ from reports import sample
 
 from cli.conftest import Cli, Fake
 from headstart._records import from_json, to_json
+from headstart.adaptation.strategies import MOVING, STRATEGIES
 from headstart.data.audit import Finding
 from headstart.reports.record import Run
 
@@ -219,3 +220,8 @@ def test_class_names_that_steer_a_terminal_are_shown_harmlessly(cli: Cli, recipe
     out = cli("fit", "x").out
     assert "\x1b" not in out
     assert "fine \ufffd[31mred" in out
+
+
+def test_the_help_names_every_strategy(cli: Cli) -> None:
+    words = set(re.findall(r"[a-z0-9_]+", cli("fit", "--help").out))
+    assert {*STRATEGIES, *MOVING} <= words
