@@ -57,9 +57,9 @@ def fit(  # noqa: PLR0913 - each is an option of the command
         typer.Option(
             metavar="NAME",
             rich_help_panel=_MODEL,
-            help="A way to adapt to consider: linear, prototype, knn, mlp, head2toe, views; where weights move finetune, "
-            "full, gradual, surgical, biases, lora, soup, contrastive. May be repeated. Left out: linear, and what "
-            "moves weights where it pays.",
+            help="A way to adapt to consider: linear, prototype, knn, mlp, head2toe, views; where weights move "
+            "finetune, full, gradual, surgical, biases, lora, soup, contrastive. May be repeated. Left out: linear, "
+            "and what moves weights where it pays.",
         ),
     ] = None,
     setting: Annotated[
