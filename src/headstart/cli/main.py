@@ -7,8 +7,11 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from headstart.cli.signals import Interrupts
+
+_OLDEST_S = 60.0  # a process that is older was not made for this command
 
 
 def main() -> int:
@@ -17,7 +20,7 @@ def main() -> int:
     Returns:
         The exit code: 0, 1 for a bug, 2 for what the user can put right, 130 or 143 when interrupted.
     """
-    started = time.monotonic()
+    started = _began()
     interrupts = Interrupts()
     # What libraries warn their programmers of is not the user's concern.
     if not sys.warnoptions and os.environ.get("HEADSTART_DEBUG") != "1":
@@ -31,6 +34,18 @@ def main() -> int:
         interrupts.release()
     # Whoever unwinds may turn an interruption into another error, or finish what is worth finishing.
     return code if interrupts.received is None else 128 + interrupts.received
+
+
+def _began() -> float:
+    """When this process was made, on the clock of `time.monotonic`; on systems that do not say it, now."""
+    now = time.monotonic()
+    try:
+        # Field 22 of proc(5): ticks since the machine was started. What stands before it may hold spaces in brackets.
+        ticks = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        return now
+    return now - age if 0 <= age < _OLDEST_S else now
 
 
 def run(arguments: Sequence[str], *, started: float) -> int:

@@ -32,7 +32,7 @@ _WORTH_PROCESSES = 48  # below this many items the start of the processes costs 
 _WINDOW_BYTES = 64 * 10**6
 _MAX_PROCESSES = 8
 _ATTEMPTS = 2
-_TEXT_CHUNK = 1024
+_FIRST_TEXTS, _TEXT_CHUNK = 64, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +255,8 @@ def decode_ahead(
 def sort_by_length(texts: Sequence[str], n_backbones: int) -> Iterator[Iterator[Prepared]]:
     """Texts in an order in which neighbours are about equally long, so that batches are padded little.
 
-    Whoever stops early has still seen an unbiased beginning: the sorting is within chunks of the given order, and
-    the batches of a chunk come in random order, not the long ones first.
+    Whoever stops early has still seen an unbiased beginning: the sorting is within chunks of the given order, of 64
+    texts at first and a thousand at last, and the batches of a chunk come in random order, not the long ones first.
 
     Args:
         texts: The texts.
@@ -267,9 +267,13 @@ def sort_by_length(texts: Sequence[str], n_backbones: int) -> Iterator[Iterator[
     """
 
     def prepared() -> Iterator[Prepared]:
-        for start in range(0, len(texts), _TEXT_CHUNK):
-            for position in _by_length(texts, start, min(start + _TEXT_CHUNK, len(texts))):
+        start = 0
+        while start < len(texts):
+            # Small at first: who has little time gets all of a short beginning, and not some of a long one.
+            end = min(start + min(max(start, _FIRST_TEXTS), _TEXT_CHUNK), len(texts))
+            for position in _by_length(texts, start, end):
                 yield Prepared(position, (texts[position],) * n_backbones)
+            start = end
 
     yield prepared()
 

@@ -133,7 +133,7 @@ def extract(
 
     Args:
         items: What to compute, with content keys; on a deadline the first ones are computed first (of texts, the first
-            thousand in any order, then the next).
+            64 in any order, then as many again, and so on to a thousand at a time).
         backbones: Of the items' modality; an image is decoded once for all of them.
         store: Where rows are looked up and kept.
         compute: Device and precision.

@@ -242,3 +242,16 @@ def test_a_stream_that_cannot_hold_a_character_gets_a_mark() -> None:
     done = headstart("backbones", "show", "efficientnet_lite0", environment={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert b"224 ? 224 pixels" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux says when a process was made")
+def test_the_time_of_a_command_counts_from_the_start_of_its_process() -> None:
+    process = begin(
+        """
+        ready()
+        print(time.monotonic() - __["options"].started)
+        """,
+        preamble="import time; time.sleep(0.7)",
+    )
+    out, _ = process.communicate(timeout=60)
+    assert float(out.split()[0]) >= 0.7

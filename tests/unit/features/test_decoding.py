@@ -170,11 +170,12 @@ def test_texts_of_a_batch_are_about_equally_long() -> None:
     assert all(item.parts == (texts[item.position],) * 2 for item in items)
     lengths = [len(texts[item.position]) for item in items]
     spans = [max(lengths[at : at + BATCH]) - min(lengths[at : at + BATCH]) for at in range(0, 1000, BATCH)]
-    assert max(spans) < 60
+    assert max(spans[8:]) < 200  # of chunks of 256 and more
+    assert max(spans[16:]) < 90
 
 
 def test_whoever_stops_early_has_seen_texts_of_all_lengths() -> None:
-    texts = ["x" * row for row in range(960)]
+    texts = ["x" * (row * 7919 % 997) for row in range(1000)]
     with sort_by_length(texts, 1) as prepared:
         seen = [len(next(prepared).parts[0]) for _ in range(320)]
     assert 300 < np.mean(seen) < 660
@@ -184,5 +185,5 @@ def test_whoever_stops_early_has_seen_texts_of_all_lengths() -> None:
 def test_texts_of_a_chunk_come_before_those_of_the_next() -> None:
     with sort_by_length(["x"] * 3000, 1) as prepared:
         positions = [item.position for item in prepared]
-    assert sorted(positions[:1024]) == list(range(1024))
-    assert sorted(positions[1024:2048]) == list(range(1024, 2048))
+    for start, end in ((0, 64), (64, 128), (128, 256), (256, 512), (512, 1024), (1024, 2048), (2048, 3000)):
+        assert sorted(positions[start:end]) == list(range(start, end))
