@@ -15,8 +15,8 @@ from headstart._fingerprint import fingerprint
 from headstart._memory import kept_memory
 from headstart._randomness import generator
 from headstart.adaptation._batches import losses_now
-from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
-from headstart.adaptation.epochs import Scores, scores
+from headstart.adaptation._held_out import SHARES, calibrated_loss, calibrated_losses, halves
+from headstart.adaptation.epochs import GiveUp, OnHeldOut, Scores, scores
 from headstart.adaptation.finetuning import TOO_LARGE, Job
 from headstart.adaptation.gate import unit_blocks
 from headstart.adaptation.heads import logistic
@@ -145,18 +145,22 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
     batches = partial(draw, targets, rows, settings.steps, settings.batch_size, job.seed)
     identity = {**job.identity(settings), "seed": str(job.seed)}
     file = job.scratch / f"{fingerprint([settings.name, identity])[:24]}.training"
-    history = train(
-        Loop(settings.epochs, SCHEDULES[settings.schedule], settings.clip, model.worst_loss(batches(0)), job.seed),
-        model.weights,
-        model.optimiser(),
-        batches,
-        model.loss,
-        identity=identity,
-        file=file,
-        validate=model.measure if len(others) else None,
-        deadline=job.deadline,
-        on_epoch=job.on_epoch,
-    )
+    try:
+        history = train(
+            Loop(settings.epochs, SCHEDULES[settings.schedule], settings.clip, model.worst_loss(batches(0)), job.seed),
+            model.weights,
+            model.optimiser(),
+            batches,
+            model.loss,
+            identity=identity,
+            file=file,
+            validate=partial(model.measure, job.on_held_out) if len(others) else None,
+            deadline=job.deadline,
+            on_epoch=job.on_epoch,
+        )
+    except GiveUp:
+        file.unlink(missing_ok=True)
+        raise
     chosen, crossed = dict[str, int | float | str](), list[tuple[np.ndarray, np.ndarray]]()
     share = 1.0 if settings.interpolation is None else settings.interpolation
     if settings.interpolation is None and len(others):
@@ -277,11 +281,17 @@ class _Model:
         return _DIVERGED * max(guessed, sum(at_start) / len(at_start))
 
     @said_plainly(TOO_LARGE)
-    def measure(self) -> Scores:
-        """Log loss, and how a head on some trained texts classifies some that are held out."""
+    def measure(self, on_held_out: OnHeldOut | None) -> Scores:
+        """Log loss, and how a head on some trained texts classifies some that are held out.
+
+        Args:
+            on_held_out: Told what each of these loses.
+        """
         others = self._some(self._others, _WATCHED)
         logits = self._head_on(self._some(self._rows, _WATCHED)).logits(self._body.features(others))
         targets = self._targets[others]
+        if on_held_out is not None:
+            on_held_out(calibrated_losses(logits, targets))
         shares = softmax(logits)[np.arange(len(targets)), targets]
         return scores(float(-np.log(shares + _TINY).mean()), logits.argmax(axis=1), targets)
 

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+
+OnHeldOut = Callable[[Float[np.ndarray, " some"]], None]
+"""Told after an epoch, before its record is, what some of the held-out items lose: each in nats, with the best
+temperature for all of them. They are the same items after each epoch, and in each training with these items and seed.
+"""
+
+
+class GiveUp(BaseException):
+    """Raised by who is told of epochs, to end a training of which nothing is to be kept.
+
+    It is no error, so nothing that handles errors takes it for one. Whoever trains removes what it has kept to go on
+    from, and lets it pass.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from headstart._randomness import generator
 from headstart._records import to_json
 from headstart.adaptation import lora
 from headstart.adaptation._batches import evenly, losses_now, of_like_length
-from headstart.adaptation._held_out import SHARES, calibrated_loss, halves
-from headstart.adaptation.epochs import Epoch, History, Scores, scores
+from headstart.adaptation._held_out import SHARES, calibrated_loss, calibrated_losses, halves
+from headstart.adaptation.epochs import Epoch, GiveUp, History, OnHeldOut, Scores, scores
 from headstart.adaptation.gate import unit_blocks
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.loop import Loop, Step, train
@@ -65,6 +65,7 @@ class Job:
         seed: Of whatever is random.
         deadline: When to stop training, on the clock of `time.monotonic`.
         on_epoch: Told of each epoch.
+        on_held_out: Told what held-out items lose after each.
         progress: Where progress is shown.
     """
 
@@ -79,6 +80,7 @@ class Job:
     seed: int
     deadline: float | None
     on_epoch: Callable[[Epoch], None] | None
+    on_held_out: OnHeldOut | None
     progress: Progress
 
     @property
@@ -219,19 +221,23 @@ class Course:
             ema=settings.ema,
             stop_after=settings.stop_after or 0,
         )
-        history = train(
-            loop,
-            model.weights,
-            model.optimiser(),
-            batches,
-            model.loss,
-            identity=identity,
-            file=self._files[-1],
-            validate=self._measure if len(self.held_out) else None,
-            prepare=Ladder(self._body.parts.stages, settings.unfreeze_every).release,
-            deadline=deadline,
-            on_epoch=on_epoch,
-        )
+        try:
+            history = train(
+                loop,
+                model.weights,
+                model.optimiser(),
+                batches,
+                model.loss,
+                identity=identity,
+                file=self._files[-1],
+                validate=self._measure if len(self.held_out) else None,
+                prepare=Ladder(self._body.parts.stages, settings.unfreeze_every).release,
+                deadline=deadline,
+                on_epoch=on_epoch,
+            )
+        except GiveUp:
+            self._forget()
+            raise
         if settings.trains == "adapters":
             lora.merge(self._body.parts.network)
         for weight in self._weights.values():
@@ -312,8 +318,7 @@ class Course:
         for rows, found in crossed:
             logits[rows] = found
         tuned = write_tuned(job.local, self._body.parts, job.folder, how=settings.name)
-        for file in self._files:
-            file.unlink(missing_ok=True)
+        self._forget()
         chosen = {**chosen, "interpolation": share} if is_free else chosen
         return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]))
 
@@ -338,6 +343,11 @@ class Course:
             item_weights = len(self.rows) / (np.count_nonzero(counts) * np.maximum(1, counts))
         return _Model(body, self._head, self._targets, settings, self._log_shares, item_weights, source)
 
+    def _forget(self) -> None:
+        """Remove the states of trainings, which only a kill would have needed."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+
     def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, weight in self._weights.items():
@@ -350,7 +360,10 @@ class Course:
     def _measure(self) -> Scores:
         """Log loss, and how the plain view of the held-out items is classified."""
         logits, targets = torch.from_numpy(self._logits(self.held_out)), torch.from_numpy(self._targets[self.held_out])
-        loss = torch.nn.functional.cross_entropy(logits + torch.from_numpy(self._log_shares), targets)
+        shifted = logits + torch.from_numpy(self._log_shares)
+        if self._job.on_held_out is not None:
+            self._job.on_held_out(calibrated_losses(shifted.numpy(), self._targets[self.held_out]))
+        loss = torch.nn.functional.cross_entropy(shifted, targets)
         return scores(float(loss), logits.argmax(dim=1).numpy(), targets.numpy())
 
     def _logits(self, rows: np.ndarray) -> Float[np.ndarray, "rows classes"]:

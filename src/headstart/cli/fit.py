@@ -91,9 +91,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command
     ] = "5",
     trials: Annotated[
         str | None,
-        typer.Option(
-            metavar="N", rich_help_panel=_RUN, help="Other settings to try of each strategy on features, such as 30."
-        ),
+        typer.Option(metavar="N", rich_help_panel=_RUN, help="Other settings to try of each strategy, such as 30."),
     ] = None,
     storage: Annotated[
         str | None,

@@ -87,8 +87,7 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
             no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
         cv: Folds of the cross-validation, or repeats and folds such as `"10x5"`; repeats are for heads on features.
-        trials: How many other settings of each of these strategies to try, where they are on features; None tries the
-            defaults alone.
+        trials: How many other settings of each of these strategies to try; None tries the defaults alone.
         storage: The file in which trials are kept, so that another run or process goes on with them; None takes one
             that runs on the same data find again.
         seed: 0 or greater; the same seed on the same machine gives the same run.

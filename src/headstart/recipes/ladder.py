@@ -92,7 +92,9 @@ class Ladder:
 
     def begin(self) -> None:
         """Heads on the first backbone: after this there is a model."""
-        self.trials = Trials(self.climb, self.train, self.folds, self.backbones, self.options, self.home)
+        self.trials = Trials(
+            *(self.climb, self.train, self.folds, self.backbones, self.options, self.home), move=self.move
+        )
         self.validation = without_repeats(self.train, self.folds, self.options)
         self._reach(self.backbones[0])
 
@@ -123,8 +125,8 @@ class Ladder:
             self.climb.skip(each.name, each.least_s)
         self._try_side_by_side()
         with self.climb.clock.step("search"):
-            self.move.go_on()
             self.trials.search_all()
+            self.move.go_on()  # with what they have found
             self.validation = repeat(self.climb, self.train, self.validation, self.options)
 
     @property

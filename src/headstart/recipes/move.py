@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.predictor import AnyPredictor, Part, Predictor
 from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MovingStrategy, Strategy
 from headstart.adaptation.strategies.linear import Linear
-from headstart.adaptation.strategies.settings import settled, values_of
+from headstart.adaptation.strategies.settings import Value, settled, values_of
 from headstart.backbones.resolve import Local
 from headstart.backbones.tensors import has_linear_layers
 from headstart.data.dataset import Dataset, Items
@@ -29,9 +30,11 @@ from headstart.features.extract import extract
 from headstart.features.memory import MemoryStore
 from headstart.recipes.climb import Climb
 from headstart.recipes.watch import Watch
+from headstart.reports.record import TrainingRecord
 from headstart.search.candidates import Candidate
-from headstart.search.choice import choose
+from headstart.search.choice import ahead_of, choose
 from headstart.search.moving import Moved, judge_moved, some, starting_head
+from headstart.search.trials import looks
 
 if TYPE_CHECKING:
     from headstart.adaptation.tuning import Tuned
@@ -117,20 +120,43 @@ _PLANNED = 0.95  # of the time that is left is what a training plans its epochs 
 _ENOUGH = 0.7  # of them; with fewer in two trainings one that has all the time is better
 
 
-@dataclass
-class _Trial:
-    """One strategy on one backbone, with what its trainings made so far."""
+_MEASURING = 1.1  # times its steps is what an epoch takes with a look at the items that are held out
+
+Look = Callable[[int, Float[np.ndarray, " some"]], None]
+"""Told after each epoch its number and what held-out items lose, in nats; it may raise `GiveUp`."""
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One strategy on one backbone, with what its trainings made so far.
+
+    Attributes:
+        strategy: With its settings.
+        start: The linear head that it starts from.
+        local: The backbone.
+        searched: Whether its settings are those of a trial.
+        moved: What its trainings say; None before the first, and after one that failed.
+        results: For each training the items that were held out, and what it made.
+        looks: What held-out items lost on the way of the first, by the epoch; nothing where it was taken up at its end.
+        seconds: What its trainings took.
+        after_s: From the end of the last epoch to the end of the training, in seconds.
+    """
 
     strategy: MovingStrategy
     start: Candidate
     local: Local
+    searched: bool = False
     moved: Moved | None = None
     results: list[tuple[Bool[np.ndarray, " items"], Tuned]] = field(default_factory=list)
+    looks: dict[int, Float[np.ndarray, " some"]] = field(default_factory=dict)
     seconds: float = 0.0
-    after_s: float = 0.0  # from the end of the last epoch to the end of the training
+    after_s: float = 0.0
+    _files: list[Path] = field(default_factory=list)
+    _records: list[TrainingRecord] = field(default_factory=list)
 
     @property
     def name(self) -> str:
+        """How people call it."""
         return f"{self.start.proposal.name} · {self.strategy.name}"
 
 
@@ -172,7 +198,7 @@ class Move:
     seed: int
     scratch: Path
     watch: Watch
-    _trials: list[_Trial] = field(default_factory=list)
+    _attempts: list[Attempt] = field(default_factory=list)
     _order: list[int] = field(default_factory=list)
 
     def try_all(self, makes: Sequence[MakeMoving], backbones: Sequence[Local], *, needed: bool) -> None:
@@ -210,41 +236,141 @@ class Move:
         Returns:
             Why it could not be trained; nothing where it could, or where there was no time.
         """
-        trial = _Trial(strategy, start, local)
+        attempt = Attempt(strategy, start, local)
         try:
-            trial.moved = self._first(trial, n_left=n_left)
+            attempt.moved = self._first(attempt, n_left=n_left)
         except HeadstartError as error:
-            self.climb.progress.say(f"{trial.name} is left out: {error}.")
-            self.climb.workspace.log("skipped", what=trial.name, error=str(error))
+            self.climb.progress.say(f"{attempt.name} is left out: {error}.")
+            self.climb.workspace.log("skipped", what=attempt.name, error=str(error))
             return (error,)
-        if trial.moved is not None and not trial.moved.first.history.epochs:
-            self.climb.progress.say(f"{trial.name} is left out: its time was up before the first epoch had ended.")
-            self.climb.workspace.log("skipped", what=trial.name, epochs=0)
-        elif trial.moved is not None:
-            self._trials.append(trial)
-            self.climb.candidates.append(trial.moved)
-            self._tell(trial.moved)
+        if attempt.moved is not None and not attempt.moved.first.history.epochs:
+            self.climb.progress.say(f"{attempt.name} is left out: its time was up before the first epoch had ended.")
+            self.climb.workspace.log("skipped", what=attempt.name, epochs=0)
+        elif attempt.moved is not None:
+            self._attempts.append(attempt)
+            self.climb.candidates.append(attempt.moved)
+            self._tell(attempt.moved)
             self._reserve()
         return ()
 
     def go_on(self) -> None:
         """Train without further folds, in turn, while it is open whether moving the weights helps and there is time."""
         for fold in self._order[1:]:
-            for trial in self._trials:
-                before, left_s = trial.moved, self._left_s(trial.local)
-                if before is None or not before.difference.low <= 0 <= before.difference.high:
+            for attempt in self._attempts:
+                before, left_s, rival = attempt.moved, self._left_s(attempt.local), self._open_rival(attempt)
+                if before is None or not (rival or before.difference.low <= 0 <= before.difference.high):
                     continue
-                reserved_s = max(each.moved.final_s for each in self._trials if each.moved)
-                if 1.1 * before.final_s + reserved_s <= left_s:
+                reserved_s = max(each.moved.final_s for each in self._attempts if each.moved)
+                # Of two that are compared, one is not worth a fold without the other.
+                n_wanted = 2 if rival and len(rival.results) <= len(attempt.results) else 1
+                if n_wanted * 1.1 * before.final_s + reserved_s <= left_s:
                     try:
-                        trial.moved = self._without(trial, fold, time.monotonic() + left_s - reserved_s)
+                        attempt.moved = self._without(attempt, fold, time.monotonic() + left_s - reserved_s)
                     except HeadstartError as error:  # what was judged on other folds is there all the same
-                        self.climb.progress.say(f"{trial.name} goes no further: {error}.")
-                        trial.moved = None
+                        self.climb.progress.say(f"{attempt.name} goes no further: {error}.")
+                        attempt.moved = None
                         continue
                     place = next(n for n, each in enumerate(self.climb.candidates) if each is before)
-                    self.climb.candidates[place] = trial.moved
-                    self._tell(trial.moved)
+                    self.climb.candidates[place] = attempt.moved
+                    self._tell(attempt.moved)
+
+    def vary(self, base: Moved, settings: Mapping[str, Value], look: Look, *, deadline: float) -> Attempt:
+        """Train the strategy of a candidate with other settings, from the same head and without the same items.
+
+        The kept activations are shared. What comes of it is no candidate until it is entered.
+
+        Args:
+            base: The candidate.
+            settings: What is other than there.
+            look: Told of each epoch; when it gives the training up, nothing is left of it.
+            deadline: When its last epoch must be over, on the clock of `time.monotonic`.
+
+        Raises:
+            HeadstartError: If it cannot be trained.
+        """
+        tried = self._attempt_of(base)
+        attempt = Attempt(settled(tried.strategy, settings), tried.start, tried.local, searched=True)
+        fold = int(self.folds[base.first_out][0])
+        try:
+            attempt.moved = self._without(attempt, fold, deadline, look)
+        finally:
+            self.watch.close()
+        return attempt
+
+    def enter(self, attempt: Attempt) -> None:
+        """Make a training with other settings a candidate.
+
+        Args:
+            attempt: What `vary` made.
+        """
+        if attempt.moved is not None:
+            self._attempts.append(attempt)
+            self.climb.candidates.append(attempt.moved)
+            self._tell(attempt.moved)
+            self._reserve()
+
+    def discard(self, attempt: Attempt) -> None:
+        """Remove what a training with other settings has made.
+
+        Args:
+            attempt: What `vary` made, and nobody needs.
+        """
+        self.watch.forget(attempt._records)
+        for path in attempt._files:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def looks_of(self, base: Moved) -> dict[int, Float[np.ndarray, " some"]]:
+        """What held-out items lost on the way of a first training, by the epoch.
+
+        Args:
+            base: The candidate. Where time cut its schedule short, an epoch stands for another share of it: nothing.
+        """
+        return {} if base.first.history.cut else self._attempt_of(base).looks
+
+    def whole_s(self, base: Moved) -> float:
+        """About how long a training like the first one takes that has all of its epochs, in seconds.
+
+        Args:
+            base: The candidate.
+        """
+        epochs = base.first.history.epochs
+        lap_s = sum(each.seconds for each in epochs) / max(1, len(epochs))
+        n_epochs = base.strategy.n_epochs(int(np.count_nonzero(~base.first_out)))
+        return _MEASURING * n_epochs * lap_s + self.after_s(base)
+
+    def after_s(self, base: Moved) -> float:
+        """What comes after the last epoch of a training like the first one, in seconds.
+
+        Args:
+            base: The candidate.
+        """
+        return self._attempt_of(base).after_s
+
+    def spare_s(self, base: Moved) -> float:
+        """Seconds for trainings with other settings: what is left but for that of the best one on all items.
+
+        Args:
+            base: The candidate whose settings they vary.
+        """
+        return self._left_s(self._attempt_of(base).local) - max(self.climb.reserved_s, base.final_s)
+
+    def _attempt_of(self, moved: Moved) -> Attempt:
+        return next(each for each in self._attempts if each.moved is moved)
+
+    def _open_rival(self, attempt: Attempt) -> Attempt | None:
+        """The same strategy on the same backbone with other settings, while it is open which of the two is better.
+
+        Of a search on one fold the best trial is the luckiest too; what both do on another fold knows nothing of that.
+        """
+        one = attempt.moved
+        for rival in self._attempts:
+            other = rival.moved
+            if rival is attempt or one is None or other is None or max(one.difference.high, other.difference.high) < 0:
+                continue
+            if (one.name, one.searched) == (other.name, not other.searched):
+                ahead = ahead_of(one, other, self.train.groups)
+                return rival if ahead.low <= 0 <= ahead.high else None
+        return None
 
     def cost(self, strategy: MovingStrategy, local: Local) -> Cost:
         """What trying a strategy would take.
@@ -293,11 +419,11 @@ class Move:
         tuned, why = moved.first, "there was no time left for another training on all of them"
         n_first = int(np.count_nonzero(~moved.first_out))
         if not hurry and self._least_final_s(moved, local) <= self._left_s(local):
-            trial = _Trial(settled(moved.strategy, moved.first.chosen), moved.start, local)
+            attempt = Attempt(settled(moved.strategy, moved.first.chosen), moved.start, local)
             deadline = time.monotonic() + self._left_s(local) - self._after_s(moved.strategy, local)
             try:
                 tuned, why = (
-                    self._fit(trial, None, None, deadline),
+                    self._fit(attempt, None, None, deadline),
                     "another training on all of them did not go as well",
                 )
             except HeadstartError as error:
@@ -332,26 +458,26 @@ class Move:
         lap_s = ratio * sum(epoch.seconds for epoch in epochs) / len(epochs)
         return n_epochs * lap_s / _PLANNED + self._after_s(strategy, local)
 
-    def _first(self, trial: _Trial, *, n_left: int) -> Moved | None:
+    def _first(self, attempt: Attempt, *, n_left: int) -> Moved | None:
         """The first training of a strategy, or None where there is no time for it.
 
         It has its share of the time: so many strategies are to come, and at last there is a training on all items,
         unless that would leave too few epochs for either.
         """
-        local, fold = trial.local, self._ordered()[0]
-        predicted = self._frozen_s(trial.strategy, local)
+        local, fold = attempt.local, self._ordered()[0]
+        predicted = self._frozen_s(attempt.strategy, local)
         left_s = self._left_s(local) - self.climb.reserved_s
         if predicted > left_s:
-            self.climb.skip(trial.name, predicted, left_s=left_s)
+            self.climb.skip(attempt.name, predicted, left_s=left_s)
             return None
-        n_first, after_s = int(np.count_nonzero(self.folds != fold)), self._after_s(trial.strategy, local)
-        enough_s = _ENOUGH * self._epochs_s(trial.strategy, local, n_first)
+        n_first, after_s = int(np.count_nonzero(self.folds != fold)), self._after_s(attempt.strategy, local)
+        enough_s = _ENOUGH * self._epochs_s(attempt.strategy, local, n_first)
         # The last training has more items; then as many steps as this one; then there is none.
         for n_later in (len(self.folds) / n_first, 1.0, 0.0):
             share_s = (left_s - predicted) / (n_left + n_later) - after_s
             if share_s >= enough_s or n_left > 1:
                 break
-        return self._without(trial, fold, time.monotonic() + predicted + share_s)
+        return self._without(attempt, fold, time.monotonic() + predicted + share_s)
 
     def _ordered(self) -> list[int]:
         """The folds, the most typical one first: where a linear head is most nearly as good as on all items.
@@ -381,16 +507,17 @@ class Move:
             self._order = [first, *(fold for fold in folds if fold != first)]
         return self._order
 
-    def _without(self, trial: _Trial, fold: int, deadline: float) -> Moved:
+    def _without(self, attempt: Attempt, fold: int, deadline: float, look: Look | None = None) -> Moved:
         begin, held_out = time.monotonic(), self.folds == fold
-        trial.results.append((held_out, self._fit(trial, fold, held_out, deadline)))
-        trial.seconds += time.monotonic() - begin
+        attempt.results.append((held_out, self._fit(attempt, fold, held_out, deadline, look)))
+        attempt.seconds += time.monotonic() - begin
         return judge_moved(
-            *(trial.start, trial.strategy, trial.results, self.train.targets),
-            seconds=trial.seconds,
-            after_s=trial.after_s,
+            *(attempt.start, attempt.strategy, attempt.results, self.train.targets),
+            seconds=attempt.seconds,
+            after_s=attempt.after_s,
             seed=self.seed,
             groups=self.train.groups,
+            searched=attempt.searched,
         )
 
     def _left_s(self, local: Local) -> float:
@@ -399,7 +526,7 @@ class Move:
 
     def _reserve(self) -> None:
         """Other rungs must leave time for the last training of what looks as if it helped."""
-        hopeful = [each for each in self._trials if each.moved is not None and each.moved.difference.value > 0]
+        hopeful = [each for each in self._attempts if each.moved is not None and each.moved.difference.value > 0]
         self.climb.reserved_s = max(
             (each.moved.final_s + self.climb.pass_s(each.local, self.unseen) for each in hopeful if each.moved),
             default=0.0,
@@ -437,14 +564,21 @@ class Move:
         return (1.0 if _is_whole(strategy) else _AFTER_UPPER) * self.climb.pass_s(local, self.train.items)
 
     def _fit(
-        self, trial: _Trial, fold: int | None, held_out: Bool[np.ndarray, " items"] | None, deadline: float
+        self,
+        attempt: Attempt,
+        fold: int | None,
+        held_out: Bool[np.ndarray, " items"] | None,
+        deadline: float,
+        look: Look | None = None,
     ) -> Tuned:
         from headstart.adaptation.tuning import keep_tuned, kept_tuned  # with torch, which other runs do without
 
-        strategy, local = trial.strategy, trial.local
+        strategy, local = attempt.strategy, attempt.local
         rows = np.arange(len(self.folds)) if held_out is None else np.flatnonzero(~held_out)
-        place = f"{strategy.name}-{fingerprint(local.spec.name)[:8]}-{'whole' if fold is None else fold}"
-        folder, file = self.scratch / place, self.scratch / f"{place}.tuned"
+        what = f"{strategy.name}-{fingerprint(local.spec.name)[:8]}-{_settings_print(strategy)}"
+        folder = self.scratch / f"{what}-{'whole' if fold is None else fold}"
+        file = folder.with_suffix(".tuned")
+        attempt._files += [folder, file]
         self.watch.begin(
             strategy=strategy.name,
             backbone=local.spec.name,
@@ -456,14 +590,24 @@ class Move:
         )
         tuned = kept_tuned(file, folder)
         if tuned is None:
-            last = time.monotonic()
+            last, lost = time.monotonic(), np.zeros(0)
+            kept = looks(strategy.n_epochs(len(rows))) if not attempt.results else frozenset()
+
+            def hear(losses: Float[np.ndarray, " some"]) -> None:
+                nonlocal lost
+                # As they are kept, so that it plays no part whether what they are compared with comes from a storage.
+                lost = losses.astype(np.float32).astype(np.float64)
 
             def tell(epoch: Epoch) -> None:
                 nonlocal last
                 self.watch.epoch(epoch)
                 last = time.monotonic()
+                if epoch.number in kept:
+                    attempt.looks[epoch.number] = lost
+                if look is not None:
+                    look(epoch.number, lost)
 
-            head = starting_head(trial.start, self.climb.seen, self.train.targets, rows, classes=self.train.classes)
+            head = starting_head(attempt.start, self.climb.seen, self.train.targets, rows, classes=self.train.classes)
             tuned = strategy.fit(
                 *(local, self.train.items, self.train.targets, head),
                 held_out=held_out,
@@ -473,20 +617,22 @@ class Move:
                 seed=self.seed,
                 deadline=deadline,
                 on_epoch=tell,
+                on_held_out=hear,
                 progress=self.climb.progress,
             )
             keep_tuned(tuned, file)
-            trial.after_s = time.monotonic() - last
-            self._remember_pace(trial, len(rows), tuned.history.epochs)
-        self.watch.end(tuned.history)
+            attempt.after_s = time.monotonic() - last
+            if not attempt.searched:  # other settings have the same pace
+                self._remember_pace(attempt, len(rows), tuned.history.epochs)
+        attempt._records.append(self.watch.end(tuned.history))
         return tuned
 
-    def _remember_pace(self, trial: _Trial, n_items: int, epochs: Sequence[Epoch]) -> None:
+    def _remember_pace(self, attempt: Attempt, n_items: int, epochs: Sequence[Epoch]) -> None:
         """What the next prediction starts from."""
-        strategy, seconds = trial.strategy, sum(each.seconds for each in epochs)
+        strategy, seconds = attempt.strategy, sum(each.seconds for each in epochs)
         if seconds > 0:
             n_seen = strategy.n_seen(n_items) * len(epochs) / strategy.n_epochs(n_items)
-            self.climb.remember_pace(_called(strategy, trial.local), n_seen / seconds)
+            self.climb.remember_pace(_called(strategy, attempt.local), n_seen / seconds)
 
 
 def _n_seen(strategy: MovingStrategy, n_items: int, epochs: Sequence[Epoch]) -> float:
@@ -501,4 +647,8 @@ def _is_whole(strategy: MovingStrategy) -> bool:
 
 def _called(strategy: MovingStrategy, local: Local) -> str:
     """The name of a pace: with other settings a training has another one."""
-    return f"{local.spec.name} {strategy.name} {fingerprint(sorted(values_of(strategy).items()))[:8]}"
+    return f"{local.spec.name} {strategy.name} {_settings_print(strategy)}"
+
+
+def _settings_print(strategy: MovingStrategy) -> str:
+    return fingerprint(sorted(values_of(strategy).items()))[:8]

@@ -58,7 +58,7 @@ class FitOptions:
             no pretraining; or `network`, also the same network from scratch, which takes half of the budget.
         budget_s: Time for the whole command, in seconds.
         cv: Repeats and folds of the cross-validation on features.
-        trials: How many other settings of each strategy on features to try; None tries the defaults alone.
+        trials: How many other settings of each strategy to try; None tries the defaults alone.
         storage: The file in which trials are kept, an SQLite database; None takes one below `home`.
         seed: 0 or greater.
         out: The run folder, or the page of `rank`; None makes a new one below `runs/`.
@@ -199,11 +199,11 @@ class FitOptions:
                 f"the storage must be a file, but got {self.storage!r}", hint="Write for example --storage trials.db."
             )
         named = self.strategies or (Linear.name,)
-        if not any(make(()).name in named and space_of(make(()), self.fixed) for make in self.makes):
+        if not any(each.name in named and space_of(each, self.fixed) for each in self.every_strategy):
             raise OptionError(
-                f"--trials searches settings of strategies on features, but {' and '.join(named)} {_has(named)} none "
+                f"--trials searches settings of strategies, but {' and '.join(named)} {_has(named)} none "
                 "that is neither fixed nor chosen by cross-validation",
-                hint="Name --strategy mlp, or leave --trials out.",
+                hint="Name --strategy mlp or finetune, or leave --trials out.",
             )
 
     @property

@@ -75,18 +75,24 @@ def search_sentence(search: SearchRecord) -> str:
         search: All but its sentence.
     """
     what = f"{', '.join(search.searched)} of {search.strategy} on {search.backbone} · {search.layers}"
-    done = f"{search.trials + search.pruned} trials of {what}: {search.trials} judged on all items"
+    judged = "judged on all items" if search.n_held_out is None else "trained to their end"
+    done = f"{search.trials + search.pruned} trials of {what}: {search.trials} {judged}"
     more = [f"{search.pruned} given up as clearly behind"] if search.pruned else []
     if search.found:
         more.append(f"{search.found} of these done before")
     if search.left_out:
         more.append(f"{search.left_out} left out for want of time")
     done = ", ".join([done, *more])
+    if search.gain is None and search.n_held_out is not None and search.trials:
+        return (
+            f"{done}. None of them is better than the defaults on the {search.n_held_out:,} items that were held out."
+        )
     if search.gain is None:
         return f"{done}. None of them became a candidate."
     gain = search.gain
     points = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-    return f"{done}. Out-of-fold the best is {points} against the defaults, the luck of being the best included."
+    where = "Out-of-fold" if search.n_held_out is None else f"On the {gain.n:,} items that were held out"
+    return f"{done}. {where} the best is {points} against the defaults, the luck of being the best included."
 
 
 def headline(evaluation: Evaluation, n_classes: int, verdict: Verdict, control: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -53,6 +53,7 @@ class Watch:
         self._progress = progress
         self._trackers = trackers
         self._now: _Now | None = None
+        self._n_begun = 0
 
     def begin(
         self,
@@ -81,9 +82,10 @@ class Watch:
         display = ExitStack()
         title = f"{strategy} on {backbone}, {where}"
         task = display.enter_context(self._progress.task(f"Training {title}", n_epochs))
-        number, side = len(self.trainings) + 1, "all" if fold is None else f"fold {fold + 1}"
+        side = "all" if fold is None else f"fold {fold + 1}"
+        self._n_begun += 1
         record = TrainingRecord(strategy, backbone, fold, n_train, n_held_out, (), "", 0, (), 0.0)
-        self._now = _Now(record, title, f"{number:02d} {strategy} {backbone} {side}", task, display)
+        self._now = _Now(record, title, f"{self._n_begun:02d} {strategy} {backbone} {side}", task, display)
         known = {name: value for name, value in (settings or {}).items() if value is not None}
         facts = {"strategy": strategy, "backbone": backbone, "fold": side, "n_train": n_train, **known}
         self._tell(lambda tracker: tracker.begin(self._running.name, facts))
@@ -106,11 +108,14 @@ class Watch:
         now.task.advance(epoch.number - (before[-1].number if before else 0), note=_in_words(epoch))
         self._pass_on(epoch)
 
-    def end(self, history: History) -> None:
+    def end(self, history: History) -> TrainingRecord:
         """It has ended.
 
         Args:
             history: What it did; it may have epochs from before it was killed and started again.
+
+        Returns:
+            Its record, which is kept.
         """
         now = self._running
         epochs = tuple(_finite(each) for each in history.epochs)
@@ -130,6 +135,15 @@ class Watch:
         self._close(finished=True)
         for note in history.notes:
             self._progress.say(f"{now.title}: {note}")
+        return record
+
+    def forget(self, records: Collection[TrainingRecord]) -> None:
+        """Keep some records no longer: of trainings that were tried and are no part of the run.
+
+        Args:
+            records: What `end` returned.
+        """
+        self.trainings = tuple(each for each in self.trainings if not any(each is one for one in records))
 
     def close(self) -> None:
         """End what an error has interrupted."""

@@ -446,15 +446,18 @@ class SearchRecord:
         backbone: As in its candidates.
         layers: As in the settings of its candidates.
         searched: The settings that were searched, and what was tried of each, in words.
-        trials: How many were judged on all training items, those that were there before included.
-        pruned: How many were given up after some folds, because they were clearly behind the best one.
+        trials: How many were judged on all training items or, where weights move, trained to their end; those that were
+            there before included.
+        pruned: How many were given up after some folds or epochs, because they were clearly behind the best one.
         left_out: How many were asked for and not done for want of time.
         found: How many of them all another run or process had done before.
         storage: The file that they are kept in, or `memory`.
-        candidate: The place of the best one among `candidates`, from 0; None where there is none.
+        candidate: The place of the best one among `candidates`, from 0; None where there is none, or where weights move
+            and it is no better than the defaults.
         gain: Its accuracy minus that of the defaults, out-of-fold on the same items; the luck of the best is in it.
         seconds: What the search took.
         sentence: What this says, in words.
+        n_held_out: On how many held-out items trials were judged where weights move; None where on all training items.
     """
 
     strategy: str
@@ -470,6 +473,7 @@ class SearchRecord:
     gain: Difference | None
     seconds: float
     sentence: str
+    n_held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

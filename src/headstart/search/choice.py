@@ -234,7 +234,7 @@ def names(candidates: Sequence[AnyCandidate], among: Sequence[AnyCandidate]) -> 
     several = len({each.strategy.name for each in among}) > 1
 
     def name(candidate: AnyCandidate) -> str:
-        found = ", searched" if isinstance(candidate, Candidate) and candidate.searched else ""
+        found = ", searched" if candidate.searched else ""
         return f"{candidate.name if several else candidate.proposal.name}{found}"
 
     return tuple(map(name, candidates))

@@ -48,10 +48,15 @@ def without_luck(
         searched: The searches whose best trial is one of the candidates. The choice begins with their trials: without
             some of the items another one would have been the best.
     """
-    trials = [each for search in searched for each in _others(search)]
+    trials = [(each, search.tested) for search in searched for each in _others(search)]
     luck = optimism(
-        np.stack([*(each.rounds.mean(axis=0) for each in candidates), *(each.right for each in trials)]),
-        np.stack([*(each.tested for each in candidates), *(np.ones_like(each.right) for each in trials)]),
+        np.stack(
+            [
+                *(each.rounds.mean(axis=0) for each in candidates),
+                *(_over(tested, each.right) for each, tested in trials),
+            ]
+        ),
+        np.stack([*(each.tested for each in candidates), *(tested for _, tested in trials)]),
         chooser(candidates, targets, groups=groups, searched=searched, prefer=prefer),
         chosen=next(number for number, each in enumerate(candidates) if each is winner),
         units=units,
@@ -90,10 +95,10 @@ class _Seen:
         return _Seen(number, candidate.rounds, candidate.tested, start, losses, proposal.width, proposal.cost)
 
     @staticmethod
-    def of_trial(number: int, trial: Trial, best: _Seen) -> _Seen:
-        """It would cost what the best trial of its search costs: they see the same."""
-        tested = np.ones_like(trial.right)
-        return _Seen(number, trial.right[None], tested, None, trial.losses, best.width, best.cost)
+    def of_trial(number: int, trial: Trial, tested: Bool[np.ndarray, " items"], best: _Seen) -> _Seen:
+        """It would cost what the best trial of its search costs: they see the same, and start at the same head."""
+        rounds, losses = _over(tested, trial.right)[None], _over(tested, trial.losses)
+        return _Seen(number, rounds, tested, best.start, losses, best.width, best.cost)
 
     def on(self, rows: Bool[np.ndarray, " items"]) -> _Seen:
         start = None if self.start is None else self.start[:, rows]
@@ -130,15 +135,18 @@ def chooser(
         prefer: How accuracy is weighed against cost.
         searched: The searches whose best trial is one of the candidates. First comes the trial with the lowest log
             loss of each, then the choice among these and the other candidates. The trials that are no candidates are
-            numbered after the candidates, in order.
+            numbered after the candidates, in order. Where weights moved, they are compared on the items that the
+            search held out, whatever the best one was tested on later.
     """
     every = [_Seen.of(number, each, targets) for number, each in enumerate(candidates)]
-    fields: list[list[int]] = []
+    fields: list[tuple[list[int], Bool[np.ndarray, " items"]]] = []
     for search in searched:
         (place,) = (number for number, each in enumerate(candidates) if each is search.candidate)
-        others = [_Seen.of_trial(len(every) + n, each, every[place]) for n, each in enumerate(_others(search))]
+        others = [
+            _Seen.of_trial(len(every) + n, each, search.tested, every[place]) for n, each in enumerate(_others(search))
+        ]
         every += others
-        fields.append([place, *(each.number for each in others)])
+        fields.append(([place, *(each.number for each in others)], search.tested))
     clusters = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
 
     def pick(rows: Bool[np.ndarray, " items"]) -> int:
@@ -153,7 +161,7 @@ def chooser(
                 and would_tie(best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both])
             )
 
-        behind = {number for field in fields for number in _all_but_best(field, every, rows)}
+        behind = {number for field, tested in fields for number in _all_but_best(field, every, rows & tested)}
         there = [each.on(rows) for each in every if each.number not in behind]
         _, _, taken = decide(
             there, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost, prefer=prefer
@@ -169,8 +177,15 @@ def _others(search: Searched) -> list[Trial]:
 
 
 def _all_but_best(field: Sequence[int], every: Sequence[_Seen], rows: Bool[np.ndarray, " items"]) -> list[int]:
-    best = min(field, key=lambda number: float(every[number].losses[rows].mean()))
+    best = min(field, key=lambda number: float(every[number].losses[rows].mean())) if rows.any() else field[0]
     return [number for number in field if number != best]
+
+
+def _over(tested: Bool[np.ndarray, " items"], values: np.ndarray) -> np.ndarray:
+    """Values of the tested items among all items; those of the others are 0."""
+    whole = np.zeros(len(tested), dtype=values.dtype)
+    whole[tested] = values
+    return whole
 
 
 def _losses(candidate: AnyCandidate, targets: Int[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:

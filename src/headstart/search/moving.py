@@ -40,6 +40,7 @@ class Moved:
         first: What the first training made, of the items outside its fold.
         first_out: The items that it did not see.
         final_s: About how long a training on all items takes, in seconds.
+        searched: Whether its settings are those that a search found.
     """
 
     start: Candidate
@@ -54,6 +55,7 @@ class Moved:
     first: Tuned
     first_out: Bool[np.ndarray, " items"]
     final_s: float
+    searched: bool = False
 
     @property
     def proposal(self) -> Proposal:
@@ -105,6 +107,7 @@ def judge_moved(
     after_s: float = 0.0,
     seed: int,
     groups: Sequence[str] | None = None,
+    searched: bool = False,
 ) -> Moved:
     """What trainings say about a strategy, each on the items that it did not see.
 
@@ -117,6 +120,7 @@ def judge_moved(
         after_s: What comes after the last epoch of one, in seconds.
         seed: Of the intervals' bootstrap.
         groups: For each item what it belongs with; items of one group need not be independent.
+        searched: Whether the settings are those that a search found.
     """
     logits = np.zeros_like(folds[0][1].logits, dtype=np.float64)
     tested = np.zeros(len(targets), dtype=np.bool_)
@@ -143,6 +147,7 @@ def judge_moved(
         first=folds[0][1],
         first_out=folds[0][0],
         final_s=float(training_s * strategy.n_seen(len(targets)) / strategy.n_seen(n_first) + after_s),
+        searched=searched,
     )
 
 

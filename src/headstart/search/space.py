@@ -18,7 +18,9 @@ def space_of(strategy: Any, fixed: Collection[str]) -> Space:
     """The settings that a search tries.
 
     A setting that is `auto` is left out: cross-validation chooses it for each trial, exactly and from one path, so that
-    a search for it would find again what is known. So is one that says what is wanted of the answers (see `Setting`).
+    a search for it would find again what is known. Where nothing chooses it but what was measured on other items, its
+    declaration says from where to where a search is worth it. What says what is wanted of the answers, or costs passes,
+    is left out too (see `Setting`).
 
     Args:
         strategy: An instance, with what the user set.
@@ -27,7 +29,8 @@ def space_of(strategy: Any, fixed: Collection[str]) -> Space:
     return {
         name: setting if isinstance(setting.search, bool) else _narrowed(setting, *setting.search)
         for name, setting in settings_of(strategy).items()
-        if setting.search and name not in fixed and getattr(strategy, name) is not None
+        if setting.search and name not in fixed
+        if getattr(strategy, name) is not None or not isinstance(setting.search, bool)
     }
 
 
@@ -52,4 +55,4 @@ def _n_values(setting: Setting) -> float:
 
 
 def _narrowed(setting: Setting, low: float, high: float) -> Setting:
-    return replace(setting, low=low, high=high)
+    return replace(setting, low=low, high=high, auto=False)

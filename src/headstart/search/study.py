@@ -14,13 +14,14 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+from jaxtyping import Float
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import OptunaError
 from optuna.samplers import TPESampler
@@ -35,7 +36,7 @@ from headstart.errors import OptionError, StoreError
 from headstart.search.space import Space, n_points, points
 from headstart.search.trials import GivenUp, Trial
 
-_FOUND, _DEFAULT = "headstart.found", "headstart.default"
+_FOUND, _DEFAULT, _LOOKS = "headstart.found", "headstart.default", "headstart.looks"
 _FEW = 64  # so many settings are tried one after the other
 _WAIT_S = 60.0  # for another process that writes
 _TRIES, _TRY_S = 5, 0.2  # two processes may make the tables of a new file at once
@@ -84,6 +85,18 @@ class Study:
                 )
                 self._study.add_trial(known)
 
+    def looks(self, known: Trial) -> Trial:
+        """The defaults with what an earlier run has seen on their way, where this one has only their end.
+
+        Args:
+            known: The defaults; what was seen on their way is kept.
+        """
+        with _told(), _quiet():
+            kept = self._study.user_attrs.get(_LOOKS)
+            if known.looks and kept is None:
+                self._study.set_user_attr(_LOOKS, _looks_to_json(known.looks))
+            return known if known.looks or kept is None else replace(known, looks=_looks_from_json(kept))
+
     def ask(self) -> Asked | None:
         """What to try next; None where everything was tried."""
         with _told(), _quiet():
@@ -102,7 +115,7 @@ class Study:
             return Asked(trial.number, settings, trial)
 
     def complete(self, asked: Asked, found: Trial) -> None:
-        """Keep what was judged on all items.
+        """Keep what was judged to its end.
 
         Args:
             asked: The trial.
@@ -117,23 +130,26 @@ class Study:
 
         Args:
             asked: The trial.
-            given_up: After how many folds, and with what log loss.
+            given_up: When, and with what log loss.
         """
         with _told(), _quiet():
-            asked._trial.report(given_up.loss, given_up.n_folds)
+            asked._trial.report(given_up.loss, given_up.step)
             self._study.tell(asked._trial, state=TrialState.PRUNED)
 
-    def fail(self, asked: Asked) -> None:
+    def fail(self, asked: Asked, *, again: bool = False) -> None:
         """Say that a trial came to nothing, so that it does not count.
 
         Args:
             asked: The trial.
+            again: Whether the next one tries the same: what was interrupted may go on where it ended.
         """
         with _told(), _quiet():
             self._study.tell(asked._trial, state=TrialState.FAIL, skip_if_finished=True)
+            if again and n_points(self._space) > _FEW:  # of a few settings it is the next one anyway
+                self._study.enqueue_trial(dict(asked.settings))
 
     def finished(self) -> tuple[list[Trial], int]:
-        """Those that were judged on all items, by whichever process, and how many were given up."""
+        """Those that were judged to their end, by whichever process, and how many were given up."""
         with _told(), _quiet():
             ended = self._study.get_trials(deepcopy=False, states=_FINISHED)
             whole = [each for each in ended if each.state == TrialState.COMPLETE and _FOUND in each.user_attrs]
@@ -312,14 +328,37 @@ def _in_ratios(setting: Setting) -> bool:
 def _to_json(found: Trial) -> dict[str, Any]:
     return {
         "right": base64.b64encode(np.packbits(found.right).tobytes()).decode("ascii"),
-        "losses": base64.b64encode(found.losses.astype("<f4").tobytes()).decode("ascii"),
+        "losses": _losses_to_text(found.losses),
         "seconds": found.seconds,
+        "looks": _looks_to_json(found.looks),
     }
 
 
 def _from_json(trial: FrozenTrial) -> Trial:
     facts = trial.user_attrs[_FOUND]
-    losses = np.frombuffer(base64.b64decode(facts["losses"]), dtype="<f4")
+    losses = _losses_from_text(facts["losses"])
     bits = np.frombuffer(base64.b64decode(facts["right"]), dtype=np.uint8)
-    right = np.unpackbits(bits, count=len(losses)).astype(np.bool_)
-    return Trial(trial.number, dict(trial.params), right, losses.astype(np.float64), float(facts["seconds"]))
+    return Trial(
+        number=trial.number,
+        settings=dict(trial.params),
+        right=np.unpackbits(bits, count=len(losses)).astype(np.bool_),
+        losses=losses,
+        seconds=float(facts["seconds"]),
+        looks=_looks_from_json(facts.get("looks", {})),
+    )
+
+
+def _looks_to_json(looks: Mapping[int, Float[np.ndarray, " some"]]) -> dict[str, str]:
+    return {str(epoch): _losses_to_text(losses) for epoch, losses in looks.items()}
+
+
+def _looks_from_json(looks: Mapping[str, str]) -> dict[int, Float[np.ndarray, " some"]]:
+    return {int(epoch): _losses_from_text(text) for epoch, text in looks.items()}
+
+
+def _losses_to_text(losses: Float[np.ndarray, " items"]) -> str:
+    return base64.b64encode(losses.astype("<f4").tobytes()).decode("ascii")
+
+
+def _losses_from_text(text: str) -> Float[np.ndarray, " items"]:
+    return np.frombuffer(base64.b64decode(text), dtype="<f4").astype(np.float64)

@@ -1,10 +1,16 @@
-"""Trials: other settings of a strategy, judged out-of-fold, and given up as soon as they are clearly behind."""
+"""Trials: other settings of a strategy, judged out-of-fold, and given up as soon as they are clearly behind.
+
+On features a trial is compared with the best one after each fold; where weights move, at looks on the way of one
+training, on the items that it holds out. Both are successive halving with evidence in place of ranks: plain halving
+gives up the worse half whatever the difference, and on some dozens of items that half is a matter of luck.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,21 +22,26 @@ from headstart.evaluation.intervals import bootstrap_mean
 from headstart.evaluation.metrics import item_losses
 from headstart.features.extract import Features
 from headstart.search.candidates import Candidate, Proposal, from_result
-from headstart.search.moving import some
+from headstart.search.moving import Moved, some
 
 _FEWEST = 20
+_LOOKS = (0.25, 0.5, 0.75)  # shares of a training
+
+DEFAULTS = -1
+"""The number of the trial that nobody asked for: that of the defaults."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Settings that were judged on all training items.
+    """Settings that were judged on all training items or, where weights move, on those that one training held out.
 
     Attributes:
         number: Which of its search, from 0.
         settings: What was tried, by name.
-        right: For each training item whether its out-of-fold prediction is right.
+        right: For each of these items whether its out-of-fold prediction is right.
         losses: For each the negative log probability of its class, calibrated, in nats.
         seconds: What it took.
+        looks: Where weights moved, what held-out items lost on the way, by the number of the epoch.
     """
 
     number: int
@@ -38,6 +49,7 @@ class Trial:
     right: Bool[np.ndarray, " items"]
     losses: Float[np.ndarray, " items"]
     seconds: float
+    looks: Mapping[int, Float[np.ndarray, " some"]] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
@@ -54,8 +66,13 @@ class Searched:
         trials: All among which it is the best, itself included.
     """
 
-    candidate: Candidate
+    candidate: Candidate | Moved
     trials: tuple[Trial, ...]
+
+    @property
+    def tested(self) -> Bool[np.ndarray, " items"]:
+        """The training items that all trials were judged on."""
+        return self.candidate.first_out if isinstance(self.candidate, Moved) else self.candidate.tested
 
     @property
     def best(self) -> Trial:
@@ -77,12 +94,12 @@ class GivenUp:
     """A trial that was not seen to its end.
 
     Attributes:
-        n_folds: How many folds were judged.
-        loss: The log loss on their items, in nats.
+        step: How many folds were judged or, where weights move, epochs were done.
+        loss: The log loss on their items, or on those that are held out, in nats.
         late: Whether there was no time left for it; else it was clearly behind.
     """
 
-    n_folds: int
+    step: int
     loss: float
     late: bool
 
@@ -130,6 +147,18 @@ def judge_trial(
         if late or is_behind(losses, best[tested], seed=seed, groups=some(groups, tested)):
             return GivenUp(number, float(losses.mean()), late)
     raise RuntimeError(f"{strategy.name} ended before all folds were judged")
+
+
+def looks(n_epochs: int) -> frozenset[int]:
+    """After which epochs of a training it is compared with the best one, at the same share of the same schedule.
+
+    The order on the way is not that of the end: a high rate makes restless weights that come to rest with the schedule.
+    So what is behind by less than its interval goes on.
+
+    Args:
+        n_epochs: How many it has.
+    """
+    return frozenset(math.ceil(share * n_epochs) for share in _LOOKS) - {n_epochs}
 
 
 def is_behind(

@@ -71,16 +71,16 @@ from headstart.recipes.options import FitOptions
             "Write for example --storage trials.db.",
         ),
         (
-            {"trials": 3, "strategies": ("knn", "finetune")},
-            "--trials searches settings of strategies on features, but knn and finetune have none that is neither "
-            "fixed nor chosen by cross-validation",
-            "Name --strategy mlp, or leave --trials out.",
+            {"trials": 3, "strategies": ("knn", "prototype")},
+            "--trials searches settings of strategies, but knn and prototype have none that is neither fixed nor "
+            "chosen by cross-validation",
+            "Name --strategy mlp or finetune, or leave --trials out.",
         ),
         (
             {"trials": 3, "settings": (("scaling", "soften"),)},
-            "--trials searches settings of strategies on features, but linear has none that is neither fixed nor "
-            "chosen by cross-validation",
-            "Name --strategy mlp, or leave --trials out.",
+            "--trials searches settings of strategies, but linear has none that is neither fixed nor chosen by "
+            "cross-validation",
+            "Name --strategy mlp or finetune, or leave --trials out.",
         ),
         (
             {"seed": "a"},

@@ -19,7 +19,7 @@ from headstart.data.dataset import Dataset, Items
 from headstart.data.folds import folds as make_folds
 from headstart.errors import StoreError
 from headstart.features.memory import MemoryStore
-from headstart.recipes import trials as module
+from headstart.recipes import subjects as module
 from headstart.recipes.climb import Climb
 from headstart.recipes.options import FitOptions
 from headstart.recipes.trials import IN_MEMORY, Trials

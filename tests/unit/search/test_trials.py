@@ -81,7 +81,7 @@ def test_what_is_as_good_is_judged_to_the_end_and_is_the_same_as_in_one_go() -> 
 def test_what_is_clearly_behind_is_given_up_before_the_last_fold() -> None:
     found = _judged(Dial(PROPOSAL.parts, x=1.0, kind="odd"), _tried(lambda parts: Dial(parts, x=0.3)))
     assert isinstance(found, GivenUp)
-    assert found.n_folds < 5
+    assert found.step < 5
     assert not found.late
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headstart._progress import SILENT, Progress
-from headstart.adaptation.epochs import Epoch
+from headstart.adaptation.epochs import Epoch, OnHeldOut
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies.settings import Value
@@ -200,7 +200,7 @@ class MovingStrategy(Protocol):
             n_items: Those that it is trained on.
         """
 
-    def fit(
+    def fit(  # noqa: PLR0913 - all but the first four by name
         self,
         local: Local,
         items: Items,
@@ -214,9 +214,12 @@ class MovingStrategy(Protocol):
         seed: int = 0,
         deadline: float | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
+        on_held_out: OnHeldOut | None = None,
         progress: Progress = SILENT,
     ) -> Tuned:
         """Train, and write the new backbone. The same call after a kill goes on where the last epoch ended.
+
+        A training that is given up leaves nothing behind but activations that others share.
 
         Args:
             local: The backbone.
@@ -229,7 +232,8 @@ class MovingStrategy(Protocol):
             compute: Device and precision.
             seed: Of whatever is random.
             deadline: When to stop training, on the clock of `time.monotonic`.
-            on_epoch: Told of each epoch.
+            on_epoch: Told of each epoch; it may raise `GiveUp`.
+            on_held_out: Told what held-out items lose after each epoch; it may raise `GiveUp` too.
             progress: Where progress is shown.
         """
 

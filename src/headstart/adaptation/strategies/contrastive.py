@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from headstart._progress import SILENT, Progress
-from headstart.adaptation.epochs import Epoch
+from headstart.adaptation.epochs import Epoch, OnHeldOut
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.schedules import SCHEDULES
 from headstart.adaptation.strategies.settings import check_settings, real, whole, word
@@ -58,19 +58,19 @@ class Contrastive:
         clip: The longest gradient.
     """
 
-    n_stages: int | None = whole(None, 1, 64)
+    n_stages: int | None = whole(None, 1, 64, search=False)
     loss: Literal["groups", "pairs", "ranks"] = word("groups", "pairs", "ranks")
-    temperature: float = real(0.1, 0.01, 1.0, log=True)
-    epochs: int = whole(6, 1, 200)
-    steps: int = whole(10, 1, 1000, log=True)
-    batch_size: int = whole(16, 2, 1024, log=True)
-    learning_rate: float = real(5e-5, 1e-6, 1e-2, log=True)
-    stage_decay: float = real(1.0, 0.1, 1.0)
-    schedule: str = word(*SCHEDULES)
-    weight_decay: float = real(0.01, 0.0, 1.0)
-    interpolation: float | None = real(1.0, 0.0, 1.0, auto=True)
-    l2: float = real(1.0, 1e-5, 1e3, log=True)
-    clip: float = real(1.0, 0.01, 100.0, log=True)
+    temperature: float = real(0.1, 0.01, 1.0, log=True, search=(0.03, 0.5))
+    epochs: int = whole(6, 1, 200, search=False)
+    steps: int = whole(10, 1, 1000, log=True, search=False)
+    batch_size: int = whole(16, 2, 1024, log=True, search=False)
+    learning_rate: float = real(5e-5, 1e-6, 1e-2, log=True, search=(1e-5, 5e-4))
+    stage_decay: float = real(1.0, 0.1, 1.0, search=(0.3, 1.0))
+    schedule: str = word(*SCHEDULES, search=False)
+    weight_decay: float = real(0.01, 0.0, 1.0, log=True, search=(1e-3, 0.3))
+    interpolation: float | None = real(1.0, 0.0, 1.0, auto=True, search=False)
+    l2: float = real(1.0, 1e-5, 1e3, log=True, search=False)
+    clip: float = real(1.0, 0.01, 100.0, log=True, search=False)
     name: ClassVar[str] = "contrastive"
     modalities: ClassVar[tuple[str, ...]] = ("text",)
 
@@ -98,7 +98,7 @@ class Contrastive:
         """
         return self.epochs * self.steps * self.batch_size
 
-    def fit(
+    def fit(  # noqa: PLR0913 - all but the first four by name
         self,
         local: Local,
         items: Items,
@@ -112,6 +112,7 @@ class Contrastive:
         seed: int = 0,
         deadline: float | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
+        on_held_out: OnHeldOut | None = None,
         progress: Progress = SILENT,
     ) -> Tuned:
         """Train, and write the new backbone. The same call after a kill goes on where the last epoch ended.
@@ -127,7 +128,8 @@ class Contrastive:
             compute: Device and precision.
             seed: Of batches and dropout.
             deadline: When to stop training, on the clock of `time.monotonic`.
-            on_epoch: Told of each epoch.
+            on_epoch: Told of each epoch; it may raise `GiveUp`.
+            on_held_out: Told what held-out items lose after each epoch; it may raise `GiveUp` too.
             progress: Where progress is shown.
 
         Raises:
@@ -150,6 +152,7 @@ class Contrastive:
             seed=seed,
             deadline=deadline,
             on_epoch=on_epoch,
+            on_held_out=on_held_out,
             progress=progress,
         )
         return contrast(self, job)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from headstart._progress import SILENT, Progress
-from headstart.adaptation.epochs import Epoch
+from headstart.adaptation.epochs import Epoch, OnHeldOut
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.schedules import SCHEDULES
 from headstart.adaptation.strategies.settings import check_settings, real, whole, word
@@ -82,31 +82,31 @@ class FineTune:
         clip: The longest gradient.
     """
 
-    n_stages: int | None = whole(2, 1, 64)
-    epochs: int | None = whole(None, 1, 200)
-    learning_rate: float | None = real(None, 1e-6, 1e-2, log=True)
-    trains: Literal["all", "biases", "one", "adapters"] = word("all", "biases", "one", "adapters")
-    rank: int = whole(8, 1, 256, log=True)
-    unfreeze_every: int = whole(0, 0, 200)
-    stage_decay: float = real(1.0, 0.1, 1.0)
-    schedule: str = word(*SCHEDULES)
-    batch_size: int = whole(16, 2, 1024, log=True)
-    weight_decay: float = real(0.01, 0.0, 1.0)
-    label_smoothing: float = real(0.1, 0.0, 0.5)
-    dropout: float = real(0.2, 0.0, 0.9)
-    n_views: int = whole(2, 1, 16)
-    mixup: float = real(0.0, 0.0, 10.0)
-    cutmix: float = real(0.0, 0.0, 10.0)
-    l2_sp: float = real(0.0, 0.0, 10.0)
-    bss: float = real(0.0, 0.0, 10.0)
-    co_tuning: float = real(0.0, 0.0, 10.0)
-    balance: float = real(0.0, 0.0, 1.0)
-    class_weights: Literal["equal", "balanced"] = word("equal", "balanced")
-    interpolation: float | None = real(1.0, 0.0, 1.0, auto=True)
-    ema: float = real(0.0, 0.0, 0.9999)
-    patience: int = whole(0, 0, 200)
-    stop_after: int | None = whole(None, 1, 200)
-    clip: float = real(1.0, 0.01, 100.0, log=True)
+    n_stages: int | None = whole(2, 1, 64, search=False)
+    epochs: int | None = whole(None, 1, 200, search=False)
+    learning_rate: float | None = real(None, 1e-6, 1e-2, log=True, search=(3e-5, 3e-3))
+    trains: Literal["all", "biases", "one", "adapters"] = word("all", "biases", "one", "adapters", search=False)
+    rank: int = whole(8, 1, 256, log=True, search=False)
+    unfreeze_every: int = whole(0, 0, 200, search=False)
+    stage_decay: float = real(1.0, 0.1, 1.0, search=(0.3, 1.0))
+    schedule: str = word(*SCHEDULES, search=False)
+    batch_size: int = whole(16, 2, 1024, log=True, search=False)
+    weight_decay: float = real(0.01, 0.0, 1.0, log=True, search=(1e-3, 0.3))
+    label_smoothing: float = real(0.1, 0.0, 0.5, search=(0.0, 0.3))
+    dropout: float = real(0.2, 0.0, 0.9, search=(0.0, 0.6))
+    n_views: int = whole(2, 1, 16, search=False)
+    mixup: float = real(0.0, 0.0, 10.0, search=False)
+    cutmix: float = real(0.0, 0.0, 10.0, search=False)
+    l2_sp: float = real(0.0, 0.0, 10.0, search=False)
+    bss: float = real(0.0, 0.0, 10.0, search=False)
+    co_tuning: float = real(0.0, 0.0, 10.0, search=False)
+    balance: float = real(0.0, 0.0, 1.0, search=False)
+    class_weights: Literal["equal", "balanced"] = word("equal", "balanced", search=False)
+    interpolation: float | None = real(1.0, 0.0, 1.0, auto=True, search=False)
+    ema: float = real(0.0, 0.0, 0.9999, search=False)
+    patience: int = whole(0, 0, 200, search=False)
+    stop_after: int | None = whole(None, 1, 200, search=False)
+    clip: float = real(1.0, 0.01, 100.0, log=True, search=False)
     name: ClassVar[str] = "finetune"
     modalities: ClassVar[tuple[str, ...]] = ("image", "text")
 
@@ -147,7 +147,7 @@ class FineTune:
         fewest, most = (math.ceil(n_steps / max(1, steps)) for n_steps in (_FEWEST_STEPS, _MOST_STEPS))
         return min(_MOST_EPOCHS, max(_EPOCHS, fewest), max(_FEWEST_EPOCHS, most))
 
-    def fit(
+    def fit(  # noqa: PLR0913 - all but the first four by name
         self,
         local: Local,
         items: Items,
@@ -161,6 +161,7 @@ class FineTune:
         seed: int = 0,
         deadline: float | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
+        on_held_out: OnHeldOut | None = None,
         progress: Progress = SILENT,
     ) -> Tuned:
         """Train, and write the new backbone. The same call after a kill goes on where the last epoch ended.
@@ -176,7 +177,8 @@ class FineTune:
             compute: Device and precision.
             seed: Of views, order and dropout.
             deadline: When to stop training, on the clock of `time.monotonic`.
-            on_epoch: Told of each epoch.
+            on_epoch: Told of each epoch; it may raise `GiveUp`.
+            on_held_out: Told what held-out items lose after each epoch; it may raise `GiveUp` too.
             progress: Where progress is shown.
 
         Raises:
@@ -198,6 +200,7 @@ class FineTune:
             seed=seed,
             deadline=deadline,
             on_epoch=on_epoch,
+            on_held_out=on_held_out,
             progress=progress,
         )
         return self._train(job)

@@ -27,8 +27,9 @@ class Setting:
         log: Whether a search should take steps of equal ratio.
         choices: The words.
         auto: Whether it may be None, `auto` for people: cross-validation then chooses it.
-        search: What a search tries: all that is allowed; from a least to a greatest number, where only a part is worth
-            it; or nothing, where it says what is wanted of the answers or costs passes.
+        search: What a search tries: all that is allowed, unless cross-validation chooses it; from a least to a greatest
+            number, where only a part is worth it; or nothing, where it says what is wanted of the answers, costs
+            passes, makes another strategy, or is a further penalty that most strengths of do harm.
     """
 
     kind: Literal["whole", "real", "word"]
@@ -87,9 +88,9 @@ def real(
     return _declared(default, Setting("real", low, high, log=log, auto=auto or default is None, search=search))
 
 
-def word(default: str, *others: str) -> Any:
+def word(default: str, *others: str, search: bool = True) -> Any:
     """A field that is one of some words."""
-    return _declared(default, Setting("word", choices=(default, *others)))
+    return _declared(default, Setting("word", choices=(default, *others), search=search))
 
 
 def _declared(default: Value | None, setting: Setting) -> Any:

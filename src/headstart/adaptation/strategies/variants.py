@@ -22,7 +22,7 @@ class Full(FineTune):
     vision transformer take 0.05 to 0.3 MB, and a text about 0.8 kB a token.
     """
 
-    n_stages: int | None = whole(None, 1, 64)
+    n_stages: int | None = whole(None, 1, 64, search=False)
     name: ClassVar[str] = "full"
 
 
@@ -30,10 +30,10 @@ class Full(FineTune):
 class Gradual(FineTune):
     """ULMFiT (Howard and Ruder 2018, arXiv:1801.06146): one stage after the other, lower ones slower, and its rates."""
 
-    n_stages: int | None = whole(4, 1, 64)
-    unfreeze_every: int = whole(1, 0, 200)
-    stage_decay: float = real(1 / 2.6, 0.1, 1.0)
-    schedule: str = word("slanted_triangular", "one_cycle", "cosine")
+    n_stages: int | None = whole(4, 1, 64, search=False)
+    unfreeze_every: int = whole(1, 0, 200, search=False)
+    stage_decay: float = real(1 / 2.6, 0.1, 1.0, search=(0.2, 1.0))
+    schedule: str = word("slanted_triangular", "one_cycle", "cosine", search=False)
     name: ClassVar[str] = "gradual"
 
 
@@ -44,8 +44,8 @@ class Surgical(FineTune):
     Early stages suit data that look different from those of the pretraining, late ones other classes.
     """
 
-    n_stages: int | None = whole(3, 1, 64)
-    trains: Literal["all", "biases", "one", "adapters"] = word("one", "all", "biases", "adapters")
+    n_stages: int | None = whole(3, 1, 64, search=False)
+    trains: Literal["all", "biases", "one", "adapters"] = word("one", "all", "biases", "adapters", search=False)
     name: ClassVar[str] = "surgical"
 
 
@@ -53,8 +53,8 @@ class Surgical(FineTune):
 class Biases(FineTune):
     """Biases and norms of the last stages move (BitFit, Ben Zaken et al. 2021, arXiv:2106.10199), at a higher rate."""
 
-    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True, auto=True)
-    trains: Literal["all", "biases", "one", "adapters"] = word("biases", "all", "one", "adapters")
+    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True, auto=True, search=(1e-4, 1e-2))
+    trains: Literal["all", "biases", "one", "adapters"] = word("biases", "all", "one", "adapters", search=False)
     name: ClassVar[str] = "biases"
 
 
@@ -62,8 +62,9 @@ class Biases(FineTune):
 class Lora(FineTune):
     """Adapters of low rank beside linear layers (Hu et al. 2021, arXiv:2106.09685), merged into them at the end."""
 
-    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True, auto=True)
-    trains: Literal["all", "biases", "one", "adapters"] = word("adapters", "all", "biases", "one")
+    learning_rate: float | None = real(1e-3, 1e-6, 1e-2, log=True, auto=True, search=(1e-4, 1e-2))
+    trains: Literal["all", "biases", "one", "adapters"] = word("adapters", "all", "biases", "one", search=False)
+    rank: int = whole(8, 1, 256, log=True, search=(2, 64))
     name: ClassVar[str] = "lora"
 
 
@@ -80,8 +81,8 @@ class Soup(FineTune):
             None lets held-out items choose, and takes all without such.
     """
 
-    n_runs: int = whole(3, 2, 8)
-    members: int | None = whole(None, 1, 255)
+    n_runs: int = whole(3, 2, 8, search=False)
+    members: int | None = whole(None, 1, 255, search=False)
     name: ClassVar[str] = "soup"
 
     def n_epochs(self, n_items: int) -> int:
