@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 
 from headstart._fingerprint import sha256_bytes, sha256_file
 from headstart._randomness import generator
-from headstart.adaptation.epochs import Epoch
+from headstart.adaptation.epochs import Epoch, GiveUp, OnHeldOut
 from headstart.adaptation.gate import unit_blocks
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.forms import LinearHead
@@ -227,6 +227,31 @@ def check_a_killed_training_goes_on(make: MakeAnyMoving) -> None:
         assert not left, f"no state may be left in the scratch folder, but {', '.join(left)} is"
 
 
+def check_what_is_given_up_leaves_nothing(make: MakeAnyMoving) -> None:
+    """Who is told of epochs and of what held-out items lose may end the training; only what others share stays."""
+    lost: list[Float[np.ndarray, " some"]] = []
+
+    def give_up(epoch: Epoch) -> None:
+        if epoch.number == _EPOCHS - 1:
+            raise GiveUp
+
+    given = _example_of(make)
+    with _scratch() as folder:
+        try:
+            _fit(_quick(make), given, folder, on_epoch=give_up, on_held_out=lost.append)
+        except GiveUp:
+            pass
+        else:
+            raise AssertionError("what is given up must end there, and whoever gave it up must see that")
+        assert len(lost) == _EPOCHS - 1, "after each epoch held-out items must be told of"
+        n_most, sizes = int(given.held_out.sum()), {len(each) for each in lost}
+        assert len(sizes) == 1, "after each epoch the same items must be told of"
+        assert max(sizes) <= n_most, f"{n_most} items are held out, but {max(sizes)} were told of"
+        assert all(np.isfinite(each).all() for each in lost), "what items lose must be finite"
+        left = [file.name for file in folder.rglob("*") if file.suffix == ".training" or file.name == "tuned"]
+        assert not left, f"nothing of it may be left, but {', '.join(left)} is"
+
+
 def check_the_deadline_is_kept(make: MakeAnyMoving) -> None:
     """One that is over already ends the training in its first epoch, with a result that can be used."""
     with _scratch() as folder:
@@ -312,6 +337,7 @@ def _fit(
     holds_out: bool = True,
     deadline: float | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_held_out: OnHeldOut | None = None,
 ) -> Tuned:
     return strategy.fit(
         *(given.local, given.items, given.targets, given.start),
@@ -322,6 +348,7 @@ def _fit(
         seed=1,
         deadline=deadline,
         on_epoch=on_epoch,
+        on_held_out=on_held_out,
     )
 
 
@@ -418,6 +445,7 @@ MOVING_CHECKS: tuple[Callable[[MakeAnyMoving], None], ...] = (
     check_frozen_stages_keep_their_bits,
     check_the_same_seed_gives_the_same_bits,
     check_a_killed_training_goes_on,
+    check_what_is_given_up_leaves_nothing,
     check_the_deadline_is_kept,
     check_there_is_one_record_an_epoch,
     check_what_was_chosen_needs_no_held_out_items,

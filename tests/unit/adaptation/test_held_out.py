@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from headstart.adaptation._held_out import calibrated_loss, halves
+from headstart.adaptation._held_out import calibrated_loss, calibrated_losses, halves
 
 
 def loss_at(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:
@@ -24,6 +24,16 @@ def test_it_is_the_least_loss_of_any_temperature(sure: float) -> None:
     assert (logits.argmax(axis=1) != targets).any()
     expected = minimize_scalar(lambda t: loss_at(logits, targets, t), bounds=(0.05, 20.0), method="bounded").fun
     assert calibrated_loss(logits, targets) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_each_item_loses_is_of_one_temperature_for_all() -> None:
+    random = np.random.default_rng(1)
+    targets = random.integers(3, size=40)
+    logits = random.normal(size=(40, 3)) + 2 * np.eye(3)[targets]
+    losses = calibrated_losses(logits, targets)
+    assert losses.shape == (40,)
+    assert losses.mean() == pytest.approx(calibrated_loss(logits, targets))
+    np.testing.assert_allclose(calibrated_losses(7 * logits, targets), losses, rtol=1e-4)
 
 
 def test_weights_without_an_error_look_better_than_those_with_one() -> None:

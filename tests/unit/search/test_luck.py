@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from headstart.adaptation.strategies import Knn, Linear, OutOfFold
+from headstart.adaptation.epochs import History
+from headstart.adaptation.heads.forms import LinearHead
+from headstart.adaptation.strategies import FineTune, Knn, Linear, OutOfFold
+from headstart.adaptation.tuning import Tuned
+from headstart.backbones.resolve import Local
 from headstart.evaluation.calibration import softmax
+from headstart.evaluation.comparison import compare_correct
 from headstart.evaluation.metrics import correct, item_losses, log_loss, share_right
 from headstart.evaluation.records import Estimate
 from headstart.features.extract import Features
 from headstart.search.candidates import Candidate, Proposal, proposals, try_out, with_repeats
 from headstart.search.choice import choose
 from headstart.search.luck import chooser, without_luck
+from headstart.search.moving import Moved
 from headstart.search.trials import Searched, Trial, best_of
 from search.synthetic import candidate, features, right, spec
 
@@ -121,6 +128,70 @@ def test_trials_that_mean_nothing_lower_the_number_of_the_best_one() -> None:
     ]
     assert luck[0] == 0
     assert luck[1] > 0.01
+
+
+def _moved_search(seed: int, *, n: int = 12) -> Searched:
+    """Trials of moved weights that were judged on one fold, by guesses; the best was tested on a second one later."""
+    search, out = _search(seed, skill=0.5, n=n), FOLDS[0] == 0
+    trials = tuple(replace(each, right=each.right[out], losses=each.losses[out]) for each in search.trials)
+    guesses = search.trials[best_of(trials).number]
+    tested = FOLDS[0] < 2
+    tuned = Tuned(
+        Local(spec("a+tuned"), Path(), {}),
+        LinearHead(np.zeros((2, 4), np.float32), np.zeros(2, np.float32)),
+        np.zeros((N, 2)),
+        History((), "all"),
+    )
+    moved = Moved(
+        start=candidate(right(N, N // 2)),
+        strategy=FineTune(),
+        out_of_fold=search.candidate.out_of_fold,
+        tested=tested,
+        right=guesses.right & tested,
+        accuracy=share_right(guesses.right[tested]),
+        log_loss=search.candidate.log_loss,
+        difference=compare_correct(guesses.right[tested], right(N, N // 2)[tested]),
+        seconds=1.0,
+        first=tuned,
+        first_out=out,
+        final_s=1.0,
+        searched=True,
+    )
+    return Searched(moved, trials)
+
+
+def test_trials_of_moved_weights_are_chosen_from_by_the_items_that_their_search_held_out() -> None:
+    search = _moved_search(3)
+    assert search.tested.tolist() == (FOLDS[0] == 0).tolist()
+    others = [each for each in search.trials if each is not search.best]
+    pick, found = chooser([search.candidate], TARGETS, searched=[search]), set()
+    for seed in range(20):
+        rows = np.random.default_rng(seed).random(N) < 0.6
+        number = pick(rows)
+        held_out = rows[search.tested]
+        if number:
+            best = min(others, key=lambda each: each.losses[held_out].mean())
+            assert others[number - 1] is best
+        found.add(number)
+    assert len(found) > 1
+    # Where none of these items is there, nothing speaks against the one that was entered.
+    assert pick(FOLDS[0] != 0) == 0
+
+
+def test_trials_of_moved_weights_lower_the_number_of_the_best_one() -> None:
+    lost = []
+    for seed in range(8):
+        search = _moved_search(seed, n=30)
+        winner = search.candidate
+        (corrected, alone) = (
+            without_luck([winner], winner, TARGETS, FOLDS, units=np.arange(N), seed=0, searched=searched)
+            for searched in ([search], [])
+        )
+        assert alone == winner.accuracy
+        assert corrected.n == winner.accuracy.n
+        lost.append(winner.accuracy.value - corrected.value)
+    assert min(lost) >= 0
+    assert np.mean(lost) > 0.01
 
 
 def _corrected(field: list[Candidate], groups: list[str] | None = None) -> tuple[Candidate, Estimate]:

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,17 +112,48 @@ def test_a_search_goes_on_where_it_ended_as_if_it_had_not_ended(tmp_path: Path) 
     assert ([each.number for each in found], n_pruned) == ([1, 2, 3, 4, 5, 6], 0)
 
 
+def test_what_was_interrupted_is_tried_next(tmp_path: Path) -> None:
+    with open_study(tmp_path / "a.db", "a", SPACE, seed=0) as study:
+        tried = []
+        for _ in range(2):
+            asked = study.ask()
+            assert asked is not None
+            tried.append((asked.number, dict(asked.settings)))
+            study.fail(asked, again=True)
+    assert [number for number, _ in tried] == [0, 2]
+    assert tried[0][1] == tried[1][1]
+    with open_study(None, "a", WORDS, seed=0) as study:
+        for _ in range(2):
+            asked = study.ask()
+            assert asked is not None
+            assert asked.settings == {"kind": "a"}
+            study.fail(asked, again=True)
+
+
+def test_what_was_seen_on_the_way_of_the_defaults_is_kept(tmp_path: Path) -> None:
+    plain = Trial(-1, {"x": 0.9}, np.ones(3, dtype=bool), np.full(3, 0.5), 1.0)
+    seen = replace(plain, looks={2: np.array([0.5, 0.25, 1.0]), 4: np.array([0.5, 0.125, 2.0])})
+    for known, expected in ((plain, plain), (seen, seen), (plain, seen)):
+        with open_study(tmp_path / "a.db", "a", SPACE, seed=0) as study:
+            found = study.looks(known)
+        assert {epoch: losses.tolist() for epoch, losses in found.looks.items()} == {
+            epoch: losses.tolist() for epoch, losses in expected.looks.items()
+        }
+        assert found.losses is known.losses
+
+
 def test_what_was_found_comes_back_as_it_was(tmp_path: Path) -> None:
     with open_study(tmp_path / "a.db", "a", SPACE, seed=0) as study:
         asked = study.ask()
         assert asked is not None
-        kept = _found(asked)
+        kept = replace(_found(asked), looks={3: np.array([0.5, 2.0])})
         study.complete(asked, kept)
     with open_study(tmp_path / "a.db", "a", SPACE, seed=0) as study:
         ((found,), _) = study.finished()
     assert (found.number, found.settings, found.seconds) == (kept.number, kept.settings, kept.seconds)
     np.testing.assert_array_equal(found.right, kept.right)
     np.testing.assert_array_equal(found.losses, kept.losses)
+    assert {epoch: losses.tolist() for epoch, losses in found.looks.items()} == {3: [0.5, 2.0]}
 
 
 def test_searches_of_other_names_share_a_file_and_nothing_else(tmp_path: Path) -> None:

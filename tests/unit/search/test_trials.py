@@ -12,7 +12,7 @@ from headstart.adaptation.strategies import Linear
 from headstart.evaluation.calibration import softmax
 from headstart.evaluation.metrics import item_losses
 from headstart.search.candidates import Candidate, Proposal, try_out
-from headstart.search.trials import GivenUp, Trial, best_of, is_behind, judge_trial
+from headstart.search.trials import GivenUp, Trial, best_of, is_behind, judge_trial, looks
 from search.dial import Dial
 from search.synthetic import features, spec
 
@@ -93,6 +93,13 @@ def test_what_cannot_end_in_time_is_given_up_as_late() -> None:
 def test_what_judges_all_folds_together_is_never_given_up() -> None:
     found = _judged(Linear(PROPOSAL.parts, l2=1e3), _tried(lambda parts: Dial(parts, x=0.3)), deadline=-math.inf)
     assert isinstance(found, Candidate)
+
+
+@pytest.mark.parametrize(
+    ("n_epochs", "expected"), [(1, set()), (2, {1}), (3, {1, 2}), (4, {1, 2, 3}), (6, {2, 3, 5}), (13, {4, 7, 10})]
+)
+def test_a_training_is_looked_at_on_its_way_and_never_at_its_end(n_epochs: int, expected: set[int]) -> None:
+    assert looks(n_epochs) == expected
 
 
 def test_the_best_trial_has_the_lowest_loss_and_of_equals_the_first() -> None:
