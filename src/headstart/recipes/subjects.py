@@ -335,14 +335,14 @@ class _Looker:
 
     def __call__(self, epoch: int, losses: Float[np.ndarray, " some"]) -> None:
         now, loss = time.monotonic(), float(losses.mean()) if len(losses) else math.nan
-        late = False
+        is_behind, late = self.is_behind(epoch, losses), False
         if self._begin is None:
             self._begin, self._first = now, epoch
         else:
             lap_s = (now - self._begin) / (epoch - self._first)
             late = now + lap_s * (self.n_epochs - epoch) > self.ends
-        self.given_up = GivenUp(epoch, loss, late=late)
-        if late or self.is_behind(epoch, losses):
+        self.given_up = GivenUp(epoch, loss, late=late and not is_behind)
+        if late or is_behind:
             raise GiveUp
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from headstart._fingerprint import fingerprint
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset
-from headstart.errors import HeadstartError, OptionError
+from headstart.errors import HeadstartError, OptionError, StoreError
 from headstart.evaluation.comparison import compare_correct
 from headstart.recipes.climb import Climb
 from headstart.recipes.limits import Limits
@@ -207,7 +207,8 @@ class Trials:
         try:
             outcome = subject.judge(asked.number, asked.settings, best)
         except BaseException as error:
-            study.fail(asked, again=isinstance(error, KeyboardInterrupt))
+            with contextlib.suppress(StoreError):  # it must not take the place of what ended the trial
+                study.fail(asked, again=isinstance(error, KeyboardInterrupt))
             raise
         facts = {"number": asked.number, "strategy": search.name, **asked.settings}
         if isinstance(outcome, GivenUp):

@@ -344,7 +344,7 @@ def _from_json(trial: FrozenTrial) -> Trial:
         right=np.unpackbits(bits, count=len(losses)).astype(np.bool_),
         losses=losses,
         seconds=float(facts["seconds"]),
-        looks=_looks_from_json(facts.get("looks", {})),
+        looks=_looks_from_json(facts["looks"]),
     )
 
 
