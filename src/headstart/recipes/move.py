@@ -333,15 +333,10 @@ class Move:
         Args:
             base: The candidate.
         """
-        epochs, n_items, tried = (
-            base.first.history.epochs,
-            int(np.count_nonzero(~base.first_out)),
-            self._attempt_of(base),
-        )
-        if not epochs:
-            return self._epochs_s(tried.strategy, tried.local, n_items) + tried.after_s
+        epochs = base.first.history.epochs
         lap_s = sum(each.seconds for each in epochs) / len(epochs)
-        return _MEASURING * base.strategy.n_epochs(n_items) * lap_s + tried.after_s
+        n_epochs = base.strategy.n_epochs(int(np.count_nonzero(~base.first_out)))
+        return _MEASURING * n_epochs * lap_s + self.after_s(base)
 
     def after_s(self, base: Moved) -> float:
         """What comes after the last epoch of a training like the first one, in seconds.
