@@ -237,6 +237,23 @@ def test_each_strategy_is_tried_once_before_one_is_tried_again(clock: Turned, tm
 
 
 @dataclass(frozen=True)
+class Late(Training):
+    """Its time is up before an epoch has ended."""
+
+    def fit(self, *args: Any, **options: Any) -> Tuned:
+        tuned = super().fit(*args, **options | {"on_epoch": lambda _: None})
+        return replace(tuned, history=History((), "stopped by the deadline in epoch 1", 1))
+
+
+def test_a_training_without_an_epoch_is_no_candidate(clock: Turned, tmp_path: Path) -> None:
+    move, said = made(tmp_path, budget_s=1000)
+    before = len(move.climb.candidates)
+    assert move.try_one(Late(clock), move.start(), LOCAL) == ()
+    assert len(move.climb.candidates) == before
+    assert "training is left out: its time was up before the first epoch had ended." in "\n".join(said.messages)
+
+
+@dataclass(frozen=True)
 class Failing(Training):
     """A strategy that cannot be used with this network."""
 
