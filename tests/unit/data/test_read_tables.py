@@ -295,3 +295,11 @@ def test_paths_that_lead_nowhere_are_counted_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"can be used: file not found \(3\)") as caught:
         read_dataset(path)
     assert "those in a table start from the folder that it lies in" in caught.value.hint
+
+
+def test_a_quotation_mark_that_is_never_closed_is_named(tmp_path: Path) -> None:
+    good = "".join(f"film number {row},{'yes' if row % 2 else 'no'}\n" for row in range(6))
+    data = read_dataset(_write(tmp_path / "a.csv", f'text,label\n{good}"a fine film,yes\n{good}'))
+    reason = "a quotation mark in it is never closed, and took the 7 lines to the end of the file"
+    assert data.left_out == (LeftOut("row 7", reason),)
+    assert len(data) == 6

@@ -89,7 +89,13 @@ def _even(body: Sequence[Sequence[str]], width: int) -> tuple[list[tuple[int, Se
             rows.append((number, row[:width]))
         else:
             fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
-            left_out.append(LeftOut(f"row {number}", f"{fields} instead of {width}"))
+            reason = f"{fields} instead of {width}"
+            if number == len(body) and len(row) < width and row[-1].count("\n") > 1:
+                n_lines = row[-1].count("\n")
+                reason = (
+                    f"a quotation mark in it is never closed, and took the {n_lines:,} lines to the end of the file"
+                )
+            left_out.append(LeftOut(f"row {number}", reason))
     return rows, tuple(left_out)
 
 
