@@ -37,8 +37,12 @@ def of_like_length(
         most: The greatest size of a batch.
         random: For the order of the batches.
     """
-    pools = np.array_split(np.arange(len(lengths)), math.ceil(len(lengths) / (_POOL * most)))
-    found = [batch for pool in pools for batch in evenly(pool[np.argsort(lengths[pool], kind="stable")], most)]
+    batches = evenly(np.arange(len(lengths)), most)
+    found = list[Int[np.ndarray, " batch"]]()
+    for first in range(0, len(batches), _POOL):
+        sizes = [len(each) for each in batches[first : first + _POOL]]
+        pool = np.concatenate(batches[first : first + _POOL])
+        found += np.split(pool[np.argsort(lengths[pool], kind="stable")], np.cumsum(sizes)[:-1])
     return [found[place] for place in random.permutation(len(found))]
 
 

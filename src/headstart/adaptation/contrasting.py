@@ -15,7 +15,7 @@ from headstart._fingerprint import fingerprint
 from headstart._memory import kept_memory
 from headstart._randomness import generator
 from headstart.adaptation._batches import losses_now
-from headstart.adaptation._held_out import SHARES, calibrated_loss, calibrated_losses, halves
+from headstart.adaptation._held_out import SHARES, halves
 from headstart.adaptation.epochs import GiveUp, OnHeldOut, Scores, scores
 from headstart.adaptation.finetuning import TOO_LARGE, Job
 from headstart.adaptation.gate import unit_blocks
@@ -28,7 +28,7 @@ from headstart.adaptation.parameters import interpolate, parameter_groups, train
 from headstart.adaptation.schedules import SCHEDULES
 from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
 from headstart.errors import DataError, OptionError
-from headstart.evaluation.calibration import softmax
+from headstart.evaluation.calibration import calibrated_loss, calibrated_losses, softmax
 
 if TYPE_CHECKING:
     from headstart.adaptation.strategies.contrastive import Contrastive
@@ -290,7 +290,7 @@ class _Model:
         others = self._some(self._others, _WATCHED)
         logits = self._head_on(self._some(self._rows, _WATCHED)).logits(self._body.features(others))
         targets = self._targets[others]
-        if on_held_out is not None:
+        if on_held_out is not None and np.isfinite(logits).all():
             on_held_out(calibrated_losses(logits, targets))
         shares = softmax(logits)[np.arange(len(targets)), targets]
         return scores(float(-np.log(shares + _TINY).mean()), logits.argmax(axis=1), targets)

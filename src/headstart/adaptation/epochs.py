@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+TIMELY = 0.95
+"""The share of the time that is left which a training plans its epochs for."""
+
 OnHeldOut = Callable[[Float[np.ndarray, " some"]], None]
 """Told after an epoch, before its record is, what some of the held-out items lose: each in nats, with the best
 temperature for all of them. They are the same items after each epoch, and in each training with these items and seed.

@@ -19,7 +19,7 @@ from headstart._randomness import generator
 from headstart._records import to_json
 from headstart.adaptation import lora
 from headstart.adaptation._batches import evenly, losses_now, of_like_length
-from headstart.adaptation._held_out import SHARES, calibrated_loss, calibrated_losses, halves
+from headstart.adaptation._held_out import SHARES, halves
 from headstart.adaptation.epochs import Epoch, GiveUp, History, OnHeldOut, Scores, scores
 from headstart.adaptation.gate import unit_blocks
 from headstart.adaptation.heads.forms import LinearHead
@@ -34,6 +34,7 @@ from headstart.adaptation.tuning import Body, Tuned, open_body, write_tuned
 from headstart.backbones.resolve import Local, source_head
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
+from headstart.evaluation.calibration import calibrated_loss, calibrated_losses
 from headstart.features.boundary import Boundary
 from headstart.features.extract import Compute
 
@@ -99,6 +100,7 @@ class Job:
             "weights": self.local.spec.source.sha256,
             "items": fingerprint([self.items.keys, np.asarray(self.targets).tolist(), self.out.tolist()]),
             "compute": f"{self.compute.device} {self.compute.precision}",
+            "batches": "of like length",
         }
 
 
@@ -361,7 +363,7 @@ class Course:
         """Log loss, and how the plain view of the held-out items is classified."""
         logits, targets = torch.from_numpy(self._logits(self.held_out)), torch.from_numpy(self._targets[self.held_out])
         shifted = logits + torch.from_numpy(self._log_shares)
-        if self._job.on_held_out is not None:
+        if self._job.on_held_out is not None and torch.isfinite(shifted).all():
             self._job.on_held_out(calibrated_losses(shifted.numpy(), self._targets[self.held_out]))
         loss = torch.nn.functional.cross_entropy(shifted, targets)
         return scores(float(loss), logits.argmax(dim=1).numpy(), targets.numpy())

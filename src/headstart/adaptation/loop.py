@@ -26,7 +26,7 @@ from headstart.adaptation.checkpoint import (
     snapshot,
     write,
 )
-from headstart.adaptation.epochs import CUT, CUT_OFF, DIVERGED, Epoch, History, Scores, scores
+from headstart.adaptation.epochs import CUT, CUT_OFF, DIVERGED, TIMELY, Epoch, History, Scores, scores
 from headstart.adaptation.memory import Batch, Step, backward, is_too_little, said_plainly
 from headstart.adaptation.monitor import lowest, remarks, watch
 from headstart.adaptation.schedules import Schedule
@@ -35,7 +35,6 @@ __all__ = ["Batch", "Loop", "Step", "train"]
 
 _LOWER = 0.1
 _TIMED = 3  # steps after which the length of an epoch is known
-_TIMELY = 0.95  # of the time that is left is planned for epochs
 _SHORTEST_S = 1e-6  # a coarse clock may say that an epoch took no time at all
 
 
@@ -206,7 +205,7 @@ def _planned(loop: Loop, position: Position, deadline: float, lap_s: float) -> P
     plan, n_done = _plan(loop, position), len(position.epochs)
     if n_done >= plan.last:
         return plan
-    last = n_done + max(0, int(_TIMELY * (deadline - time.monotonic()) / max(_SHORTEST_S, lap_s)))
+    last = n_done + max(0, int(TIMELY * (deadline - time.monotonic()) / max(_SHORTEST_S, lap_s)))
     last = last if last < _asked(loop) else loop.epochs
     return plan if last == plan.last else Plan(last, n_done, plan.done(n_done))
 
@@ -216,7 +215,7 @@ def _foreseen(loop: Loop, deadline: float, lap_s: float, n_steps: int) -> Plan |
 
     Without it a training that has time for one or two epochs would spend them on the warm-up of many.
     """
-    fit = _TIMELY * (deadline - time.monotonic()) / max(_SHORTEST_S, lap_s) + _TIMED / n_steps
+    fit = TIMELY * (deadline - time.monotonic()) / max(_SHORTEST_S, lap_s) + _TIMED / n_steps
     if fit >= _asked(loop):
         return None
     return Plan(int(fit) if fit >= 1 else max(fit, (_TIMED + 1) / n_steps))

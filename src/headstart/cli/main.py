@@ -11,7 +11,7 @@ from pathlib import Path
 
 from headstart.cli.signals import Interrupts
 
-_OLDEST_S = 60.0  # a process that is older was not made for this command
+_OLDEST_S = 10.0  # a process that is older did something else before, and became this command
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +67,13 @@ def predict(
     from headstart.serving import load
 
     if out is not None:
-        _check_out(Path(out), inputs, overwrite=overwrite)
+        _check_out(Path(out), overwrite=overwrite)
     progress = progress_on_stderr()
     with _store(progress) as store:
         model = load(place, device=device, precision=precision, store=store)
         items, left_out = _read(inputs, model, column)
+        if out is not None:
+            _check_apart(Path(out), [*inputs, *items.names])
         predictions = model.predict_items(
             items,
             left_out=left_out,
@@ -90,22 +92,33 @@ def predict(
     _print(predictions, as_json=as_json, as_table=out is None)
 
 
-def _check_out(out: Path, inputs: list[str], *, overwrite: bool) -> None:
-    """Refuse to replace what is no table of predictions, and in any case what is to be predicted."""
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder, and to replace what is no table of predictions unasked."""
     from headstart.reports import is_predictions
 
-    if not out.exists():
-        return
-    if any(Path(each).exists() and out.samefile(each) for each in inputs):
-        raise OptionError(
-            f"the predictions must not replace what they are for, but --out and an input are both {str(out)!r}",
-            hint="Name another file.",
-        )
-    if not overwrite and not is_predictions(out):
+    if out.is_dir():
+        raise OptionError(f"--out must be a file, but {str(out)!r} is a folder", hint=f"Write {str(out / 'p.csv')!r}.")
+    if out.exists() and not overwrite and not is_predictions(out):
         raise OptionError(
             f"{str(out)!r} exists and is no table of predictions, so it is not replaced unasked",
             hint="Add --overwrite, or name another file.",
         )
+
+
+def _check_apart(out: Path, predicted: Sequence[str]) -> None:
+    """Refuse to replace what is to be predicted: an input, or an item of one."""
+    if out.exists() and any(_is_same(out, Path(each)) for each in predicted):
+        raise OptionError(
+            f"the predictions must not replace what they are for, but {str(out)!r} is among that",
+            hint="Name another file.",
+        )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # a text that was typed is no path
+        return False
 
 
 @contextmanager

@@ -52,14 +52,15 @@ def only_labelled(reading: Reading, source: str) -> Reading:
 
 _HINTS = {
     NO_CLASS: "Put the files of each class into a folder of its own, or give a table with their paths and labels.",
-    NOT_FOUND: "Check the paths: those in a table start from the folder that it lies in.",
+    NOT_FOUND: "Check the paths; those in a table start from the folder that it lies in.",
 }
 
 
 def nothing_left(source: str, left_out: Sequence[LeftOut]) -> DataError:
     """The error to raise when no item of a source can be used."""
-    # What stands after a colon is about one item.
-    reasons = Counter(item.reason.partition(":")[0] for item in left_out).most_common(3)
+    # The path that is not there is about one item, and stands after a colon.
+    found = (NOT_FOUND if item.reason.startswith(f"{NOT_FOUND}:") else item.reason for item in left_out)
+    reasons = Counter(found).most_common(3)
     why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons) or "it has no rows"
     names = ", ".join(item.name for item in left_out[:3])
     hint = f"Look at {names}." if names else "Give at least one item."

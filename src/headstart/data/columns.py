@@ -54,7 +54,7 @@ def find_columns(table: Table, wanted: Wanted) -> tuple[Columns, tuple[str, ...]
         notes.append(f"target: {target!r}")
     if target is not None and target in table.columns[target]:
         notes.append(
-            f"the column {target!r} is called like one of its labels: if the first line of the table is an item, "
+            f"the column {target!r} has the same name as one of its labels: if the first line of the table is an item, "
             "put a line with the names of the columns above it"
         )
     return Columns(value, modality, target=target, groups=wanted.groups, side=side), tuple(notes)

@@ -160,7 +160,7 @@ def _found(given: str | Path, modality: Modality, column: str | None) -> Iterato
     elif existing(path).is_dir():
         listing = list_files(path, modality)
         if not listing.files and not listing.left_out:
-            raise _holds_none(path, modality)
+            yield str(path), LeftOut(str(path), _why_none(path, modality))
         for file in listing.files:
             yield from _file(file, modality)
         yield from ((str(path / item.name), replace(item, name=str(path / item.name))) for item in listing.left_out)
@@ -170,15 +170,12 @@ def _found(given: str | Path, modality: Modality, column: str | None) -> Iterato
         yield from _file(path, modality)
 
 
-def _holds_none(folder: Path, modality: Modality) -> DataError:
+def _why_none(folder: Path, modality: Modality) -> str:
     other: Modality = "text" if modality == "image" else "image"
     what = {"image": "images", "text": ".txt files"}
     if list_files(folder, other).files:
-        return DataError(
-            f"the model is for {modality}s, but {str(folder)!r} holds {what[other]}",
-            hint=f"Give {modality}s, or use a model for {other}s.",
-        )
-    return DataError(f"there are no {what[modality]} in {str(folder)!r}", hint="Check the path.")
+        return f"the model is for {modality}s, but the folder holds {what[other]}"
+    return f"there are no {what[modality]} in the folder"
 
 
 def _file(path: Path, modality: Modality) -> Iterator[_Found]:

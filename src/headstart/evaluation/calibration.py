@@ -92,3 +92,31 @@ def _slope(scores: Float[np.ndarray, "items classes"], b: float) -> tuple[float,
 def _softmax(scores: Float[np.ndarray, "items classes"]) -> Float[np.ndarray, "items classes"]:
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def calibrated_loss(logits: Float[np.ndarray, "items classes"], targets: Int[np.ndarray, " items"]) -> float:
+    """The mean of `calibrated_losses`.
+
+    Args:
+        logits: One row at least.
+        targets: The class of each item.
+    """
+    return float(calibrated_losses(logits, targets).mean())
+
+
+def calibrated_losses(
+    logits: Float[np.ndarray, "items classes"], targets: Int[np.ndarray, " items"]
+) -> Float[np.ndarray, " items"]:
+    """What each item loses with the best temperature between 0.05 and 20 for all of them, in nats; for comparisons.
+
+    Where all items are right, `fit_temperature` says 1, as such items cannot tell how sure to be. Here the least
+    temperature is taken then: at 1 weights without an error could look worse than sharpened ones with an error.
+
+    Args:
+        logits: One row at least.
+        targets: The class of each item.
+    """
+    behind = logits.astype(np.float64)
+    behind -= behind[np.arange(len(targets)), targets][:, None]
+    temperature = LOWEST if behind.max() <= 0 else fit_temperature(logits, targets)
+    return np.asarray(np.logaddexp.reduce(behind / temperature, axis=1))

@@ -61,7 +61,7 @@ def same_network(local: Local, sides: Split, climb: Climb, *, options: FitOption
     if not can_be_fresh(local):
         return _left_out(name, "its library cannot make it anew", climb)
     train, unseen, seed = sides.train, sides.test.items, options.seed
-    ends = options.started + options.budget_s - RESERVE_S
+    ends = options.started + options.budget_s - max(RESERVE_S, climb.ending_s)
     seconds = min(options.adaptation_s, ends - time.monotonic())
     pace = climb.speeds.speed(local.spec.name, device=climb.compute.device, dtype=climb.compute.precision)
     least_s = _PASSES_A_STEP * len(train) / pace if pace else 0.0

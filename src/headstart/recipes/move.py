@@ -117,6 +117,7 @@ _BELOW, _BELOW_ALL, _AFTER_UPPER = {"image": 1.0, "text": 0.7}, {"image": 0.4, "
 _WHOLE, _UPPER = 3.0, {"image": 0.9, "text": 0.85}
 _LEAST = 0.5  # of the epochs that a strategy wants; with fewer a training is not worth its beginning
 _PLANNED = 0.95  # of the time that is left is what a training plans its epochs for
+_FURTHER = 1.1  # of the last training is what one without another fold is expected to take
 _ENOUGH = 0.7  # of them; with fewer in two trainings one that has all the time is better
 
 
@@ -139,7 +140,9 @@ class Attempt:
         results: For each training the items that were held out, and what it made.
         looks: What held-out items lost on the way of the first, by the epoch; nothing where it was taken up at its end.
         seconds: What its trainings took.
-        after_s: From the end of the last epoch to the end of the training, in seconds.
+        after_s: From the end of the last epoch to the end of the training, in seconds; 0 where it was taken up there.
+        files: What its trainings have written.
+        records: What they were recorded as.
     """
 
     strategy: MovingStrategy
@@ -151,8 +154,8 @@ class Attempt:
     looks: dict[int, Float[np.ndarray, " some"]] = field(default_factory=dict)
     seconds: float = 0.0
     after_s: float = 0.0
-    _files: list[Path] = field(default_factory=list)
-    _records: list[TrainingRecord] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    records: list[TrainingRecord] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -263,7 +266,7 @@ class Move:
                 reserved_s = max(each.moved.final_s for each in self._attempts if each.moved)
                 # Of two that are compared, one is not worth a fold without the other.
                 n_wanted = 2 if rival and len(rival.results) <= len(attempt.results) else 1
-                if n_wanted * 1.1 * before.final_s + reserved_s <= left_s:
+                if n_wanted * _FURTHER * before.final_s + reserved_s <= left_s:
                     try:
                         attempt.moved = self._without(attempt, fold, time.monotonic() + left_s - reserved_s)
                     except HeadstartError as error:  # what was judged on other folds is there all the same
@@ -315,8 +318,8 @@ class Move:
         Args:
             attempt: What `vary` made, and nobody needs.
         """
-        self.watch.forget(attempt._records)
-        for path in attempt._files:
+        self.watch.forget(attempt.records)
+        for path in attempt.files:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def looks_of(self, base: Moved) -> dict[int, Float[np.ndarray, " some"]]:
@@ -344,15 +347,18 @@ class Move:
         Args:
             base: The candidate.
         """
-        return self._attempt_of(base).after_s
+        attempt = self._attempt_of(base)
+        return max(attempt.after_s, self._after_s(attempt.strategy, attempt.local))
 
-    def spare_s(self, base: Moved) -> float:
+    def spare_s(self, base: Moved, *, n_further: int = 0) -> float:
         """Seconds for trainings with other settings: what is left but for that of the best one on all items.
 
         Args:
             base: The candidate whose settings they vary.
+            n_further: How many trainings without another fold are to follow.
         """
-        return self._left_s(self._attempt_of(base).local) - max(self.climb.reserved_s, base.final_s)
+        kept_s = max(self.climb.reserved_s, base.final_s) + n_further * _FURTHER * base.final_s
+        return self._left_s(self._attempt_of(base).local) - kept_s
 
     def _attempt_of(self, moved: Moved) -> Attempt:
         return next(each for each in self._attempts if each.moved is moved)
@@ -578,7 +584,7 @@ class Move:
         what = f"{strategy.name}-{fingerprint(local.spec.name)[:8]}-{_settings_print(strategy)}"
         folder = self.scratch / f"{what}-{'whole' if fold is None else fold}"
         file = folder.with_suffix(".tuned")
-        attempt._files += [folder, file]
+        attempt.files += [folder, file]
         self.watch.begin(
             strategy=strategy.name,
             backbone=local.spec.name,
@@ -624,7 +630,7 @@ class Move:
             attempt.after_s = time.monotonic() - last
             if not attempt.searched:  # other settings have the same pace
                 self._remember_pace(attempt, len(rows), tuned.history.epochs)
-        attempt._records.append(self.watch.end(tuned.history))
+        attempt.records.append(self.watch.end(tuned.history))
         return tuned
 
     def _remember_pace(self, attempt: Attempt, n_items: int, epochs: Sequence[Epoch]) -> None:

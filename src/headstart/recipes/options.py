@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ class FitOptions:
             )
         for what, text in (("target", self.target), ("column", self.column), ("groups", self.groups)):
             if text is not None:
-                check_kind(f"option {what}", text, str, "the name of a column")
+                check_kind(what, text, str, "the name of a column")
         words = (
             *(("task", self.task, _TASKS), ("modality", self.modality, _MODALITIES)),
             ("control", self.control, _CONTROLS),
@@ -163,7 +164,7 @@ class FitOptions:
         _ = self.every_strategy
 
     def _check_numbers(self) -> None:
-        check_kind("seed", self.seed, int, "a whole number, 0 or greater")
+        check_kind("seed", self.seed, numbers.Integral, "a whole number, 0 or greater")
         if self.seed < 0:
             raise OptionError(f"the seed must be 0 or greater, but got {self.seed}", hint="Use --seed 0.")
         if not 0 < self.budget_s < math.inf:
@@ -176,7 +177,7 @@ class FitOptions:
             )
         for what, most in (("latency", self.max_latency_ms), ("size", self.max_size_mb)):
             if most is not None:
-                check_kind(f"most {what}", most, (int, float), "a number")
+                check_kind(f"highest {what}", most, numbers.Real, "a number")
             if most is not None and not 0 < most < math.inf:
                 unit = "milliseconds" if what == "latency" else "megabytes"
                 raise OptionError(

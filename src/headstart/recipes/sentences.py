@@ -68,11 +68,12 @@ def selection_sentence(n_candidates: int, optimism: float, corrected: Estimate) 
     )
 
 
-def search_sentence(search: SearchRecord) -> str:
+def search_sentence(search: SearchRecord, *, is_lost: bool = False) -> str:
     """What a search for settings did and brought.
 
     Args:
         search: All but its sentence.
+        is_lost: Whether the best trial would be a candidate, had it been fitted again here.
     """
     what = f"{', '.join(search.searched)} of {search.strategy} on {search.backbone} · {search.layers}"
     judged = "judged on all items" if search.n_held_out is None else "trained to their end"
@@ -83,6 +84,8 @@ def search_sentence(search: SearchRecord) -> str:
     if search.left_out:
         more.append(f"{search.left_out} left out for want of time")
     done = ", ".join([done, *more])
+    if search.gain is None and is_lost:
+        return f"{done}. The best of them was not fitted again here, so it is no candidate."
     if search.gain is None and search.n_held_out is not None and search.trials:
         return (
             f"{done}. None of them is better than the defaults on the {search.n_held_out:,} items that were held out."

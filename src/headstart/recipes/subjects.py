@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from headstart.adaptation.epochs import GiveUp
+from headstart.adaptation.epochs import TIMELY, GiveUp
 from headstart.adaptation.strategies.settings import Value, settled, values_of
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset
-from headstart.evaluation.calibration import softmax
+from headstart.evaluation.calibration import calibrated_losses, softmax
 from headstart.evaluation.metrics import item_losses
 from headstart.features.extract import namespace_of
 from headstart.recipes.climb import Climb
@@ -106,8 +106,11 @@ class OnFeatures:
     seed: int
     backbones: Sequence[Local]
     held: Trial | None = None
-    n_held_out: None = None
     _candidate: Candidate | None = None
+
+    @property
+    def n_held_out(self) -> None:
+        """Trials are judged on all training items."""
 
     @property
     def known(self) -> Trial:
@@ -182,8 +185,9 @@ class OnFeatures:
         ]
 
     def _trial(self, number: int, settings: Mapping[str, Value], candidate: Candidate) -> Trial:
-        losses = _losses(candidate, self.train.targets, candidate.tested)
-        return Trial(number, settings, candidate.right, losses, candidate.seconds)
+        result = candidate.out_of_fold
+        losses = item_losses(self.train.targets, softmax(result.logits, result.temperature))
+        return Trial(number, settings, candidate.right, _as_kept(losses), candidate.seconds)
 
 
 @dataclass
@@ -223,8 +227,11 @@ class WithMovedWeights:
 
     @property
     def left_s(self) -> float:
-        """Seconds for trials: what is left but for what must follow."""
-        return self.move.spare_s(self.base)
+        """Seconds for trials: what is left but for what must follow.
+
+        Once one looks better than the defaults, that is also another fold for both, on which it was not lucky.
+        """
+        return self.move.spare_s(self.base, n_further=2 if self.held and self.is_worth_it(self.held) else 0)
 
     @property
     def first_s(self) -> float:
@@ -312,7 +319,10 @@ class WithMovedWeights:
 
     def _trial(self, number: int, settings: Mapping[str, Value], moved: Moved) -> Trial:
         out = self.base.first_out
-        return Trial(number, settings, moved.right[out], _losses(moved, self.train.targets, out), moved.seconds)
+        # Calibrated for comparisons: with the temperature that is shipped, weights without an error on some dozens of
+        # items would look worse than sharper ones with an error.
+        losses = calibrated_losses(moved.out_of_fold.logits[out], self.train.targets[out])
+        return Trial(number, settings, moved.right[out], _as_kept(losses), moved.seconds)
 
 
 @dataclass
@@ -339,8 +349,8 @@ class _Looker:
         if self._begin is None:
             self._begin, self._first = now, epoch
         else:
-            lap_s = (now - self._begin) / (epoch - self._first)
-            late = now + lap_s * (self.n_epochs - epoch) > self.ends
+            lap_s, n_left = (now - self._begin) / (epoch - self._first), self.n_epochs - epoch
+            late = n_left > 0 and now + lap_s * n_left / TIMELY > self.ends  # else the loop would shorten its schedule
         self.given_up = GivenUp(epoch, loss, late=late and not is_behind)
         if late or is_behind:
             raise GiveUp
@@ -350,10 +360,6 @@ def _fixed(base: AnyCandidate, space: Space) -> dict[str, Value]:
     return {name: value for name, value in values_of(base.strategy).items() if name not in space}
 
 
-def _losses(
-    candidate: AnyCandidate, targets: Int[np.ndarray, " train"], rows: Bool[np.ndarray, " train"]
-) -> Float[np.ndarray, " rows"]:
-    """In float32, as they are kept, so that it plays no part whether a trial comes from the storage."""
-    result = candidate.out_of_fold
-    losses = item_losses(targets[rows], softmax(result.logits[rows], result.temperature))
+def _as_kept(losses: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
+    """Through float32, so that it plays no part whether a trial comes from the storage."""
     return losses.astype(np.float32).astype(np.float64)

@@ -51,6 +51,7 @@ class _Search:
     n_found: int = 0
     seconds: float = 0.0
     is_all: bool = False  # no other settings are left
+    has_failed: bool = False  # the last trial could not be judged
     storage: str = IN_MEMORY
 
     @property
@@ -67,7 +68,7 @@ class _Search:
 
     @property
     def left(self) -> str:
-        return f"{self.n_left} of {self.n_wanted} trials of {self.name}"
+        return f"What is left of the search of {self.name} ({self.n_left} of {self.n_wanted} trials)"
 
     @property
     def trial_s(self) -> float:
@@ -209,7 +210,13 @@ class Trials:
         except BaseException as error:
             with contextlib.suppress(StoreError):  # it must not take the place of what ended the trial
                 study.fail(asked, again=isinstance(error, KeyboardInterrupt))
-            raise
+            if not isinstance(error, HeadstartError) or search.has_failed:
+                raise
+            # These settings may be the reason; a second time in a row it is something else.
+            search.has_failed = True
+            climb.progress.say(f"Trial {asked.number} of {search.name} cannot be judged: {error}.")
+            return True
+        search.has_failed = False
         facts = {"number": asked.number, "strategy": search.name, **asked.settings}
         if isinstance(outcome, GivenUp):
             if outcome.late:
@@ -228,8 +235,9 @@ class Trials:
     def _enter(self, search: _Search, *, again: bool) -> None:
         """Make the best trial a candidate; `again` where there is time to fit it again if another process found it."""
         subject, trials = search.subject, search.own
-        if again:
-            trials = search.trials if self._hold(search) else search.own
+        is_held = again and self._hold(search)
+        if is_held:
+            trials = search.trials
         entered, gain = subject.enter(), None
         if entered is not None:
             place = len(self.climb.candidates) - 1
@@ -254,7 +262,8 @@ class Trials:
             sentence="",
             n_held_out=subject.n_held_out,
         )
-        record = replace(record, sentence=search_sentence(record))
+        is_lost = not is_held and bool(search.trials) and subject.is_worth_it(best_of(search.trials))
+        record = replace(record, sentence=search_sentence(record, is_lost=is_lost))
         self.records.append(record)
         self.climb.progress.say(record.sentence)
 

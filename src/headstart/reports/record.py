@@ -452,8 +452,8 @@ class SearchRecord:
         left_out: How many were asked for and not done for want of time.
         found: How many of them all another run or process had done before.
         storage: The file that they are kept in, or `memory`.
-        candidate: The place of the best one among `candidates`, from 0; None where there is none, or where weights move
-            and it is no better than the defaults.
+        candidate: The place of the best one among `candidates`, from 0; None where there is none, where it was not
+            fitted again in this run, or where weights move and it is no better than the defaults.
         gain: Its accuracy minus that of the defaults, out-of-fold on the same items; the luck of the best is in it.
         seconds: What the search took.
         sentence: What this says, in words.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,14 +139,16 @@ def chooser(
             search held out, whatever the best one was tested on later.
     """
     every = [_Seen.of(number, each, targets) for number, each in enumerate(candidates)]
-    fields: list[tuple[list[int], Bool[np.ndarray, " items"]]] = []
+    fields: list[tuple[dict[int, Float[np.ndarray, " items"]], Bool[np.ndarray, " items"]]] = []
     for search in searched:
         (place,) = (number for number, each in enumerate(candidates) if each is search.candidate)
         others = [
             _Seen.of_trial(len(every) + n, each, search.tested, every[place]) for n, each in enumerate(_others(search))
         ]
         every += others
-        fields.append(([place, *(each.number for each in others)], search.tested))
+        # As they were compared by the search: the candidate may have been judged on further folds since.
+        losses = {place: _over(search.tested, search.best.losses)} | {each.number: each.losses for each in others}
+        fields.append((losses, search.tested))
     clusters = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
 
     def pick(rows: Bool[np.ndarray, " items"]) -> int:
@@ -161,7 +163,7 @@ def chooser(
                 and would_tie(best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both])
             )
 
-        behind = {number for field, tested in fields for number in _all_but_best(field, every, rows & tested)}
+        behind = {number for field, tested in fields for number in _all_but_best(field, rows & tested)}
         there = [each.on(rows) for each in every if each.number not in behind]
         _, _, taken = decide(
             there, merit=lambda each: each.merit, ties=ties, cost=lambda each: each.cost, prefer=prefer
@@ -176,8 +178,8 @@ def _others(search: Searched) -> list[Trial]:
     return [each for each in search.trials if each is not search.best]
 
 
-def _all_but_best(field: Sequence[int], every: Sequence[_Seen], rows: Bool[np.ndarray, " items"]) -> list[int]:
-    best = min(field, key=lambda number: float(every[number].losses[rows].mean())) if rows.any() else field[0]
+def _all_but_best(field: Mapping[int, Float[np.ndarray, " items"]], rows: Bool[np.ndarray, " items"]) -> list[int]:
+    best = min(field, key=lambda number: float(field[number][rows].mean())) if rows.any() else next(iter(field))
     return [number for number in field if number != best]
 
 

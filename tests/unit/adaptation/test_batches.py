@@ -44,6 +44,13 @@ def test_what_has_one_length_stays_in_random_pools() -> None:
     assert sorted(len(batch) for batch in batches) == [13, 13, 14]
 
 
+@pytest.mark.parametrize("n_items", [0, 1, 17, 530])
+def test_texts_make_as_many_batches_as_pictures(n_items: int) -> None:
+    batches = of_like_length(np.arange(n_items), 16, np.random.default_rng(1))
+    assert len(batches) == len(evenly(np.arange(n_items), 16))
+    assert sorted(np.concatenate([np.zeros(0, int), *batches])) == list(range(n_items))
+
+
 def test_of_nothing_there_are_no_batches() -> None:
     assert evenly(np.arange(0), 32) == []
 

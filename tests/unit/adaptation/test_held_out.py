@@ -9,7 +9,8 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from headstart.adaptation._held_out import calibrated_loss, calibrated_losses, halves
+from headstart.adaptation._held_out import halves
+from headstart.evaluation.calibration import calibrated_loss, calibrated_losses
 
 
 def loss_at(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:

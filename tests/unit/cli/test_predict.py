@@ -182,6 +182,26 @@ def test_only_a_table_of_predictions_is_replaced_unasked(cli: Cli, model: FakeMo
     assert table.read_text(encoding="utf-8") == "text\ngood film\n"
 
 
+@pytest.mark.parametrize("given", ["notes", "notes/*.txt", "notes/a.txt"])
+def test_what_is_to_be_predicted_is_never_replaced(cli: Cli, model: FakeModel, tmp_path: Path, given: str) -> None:
+    (tmp_path / "notes").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "notes" / name).write_text("words", encoding="utf-8")
+    result = cli("predict", "run", given, "--out", "notes/a.txt", "--overwrite")
+    assert result.code == 2
+    assert "must not replace what they are for" in result.err
+    assert (tmp_path / "notes" / "a.txt").read_text(encoding="utf-8") == "words"
+    assert model.seen is None
+
+
+def test_a_folder_is_no_place_for_a_table(cli: Cli, model: FakeModel, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("text\none\n", encoding="utf-8")
+    (tmp_path / "there").mkdir()
+    result = cli("predict", "run", "new.csv", "--out", "there", "--overwrite")
+    assert (result.code, model.seen) == (2, None)
+    assert "--out must be a file, but 'there' is a folder" in result.err
+
+
 def test_an_input_that_does_not_exist_is_named(cli: Cli, model: FakeModel) -> None:
     result = cli("predict", "run", "nope.csv")
     assert result.code == 2

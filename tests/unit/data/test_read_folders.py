@@ -25,9 +25,7 @@ def test_folders_are_classes_and_deeper_folders_belong_to_them(tmp_path: Path) -
     assert (data.modality, data.classes, data.targets.tolist()) == ("image", ("cat", "dog"), [0, 0, 1])
     assert data.items.names == ("cat/a.JPG", "cat/old/b.png", "dog/c.WebP")
     assert (data.sides, data.left_out, data.source) == (None, (), str(tmp_path))
-    assert data.notes == (
-        "there are folders below those of the classes, and what is in them counts to these: 'cat', 'dog'",
-    )
+    assert data.notes == ("what lies in folders below a class folder counts as that class: 'cat'",)
 
 
 def test_folders_of_one_level_need_no_words(tmp_path: Path) -> None:

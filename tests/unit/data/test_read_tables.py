@@ -285,9 +285,9 @@ def test_a_table_without_a_line_of_names_is_suspected(tmp_path: Path) -> None:
     rows = "".join(f"film number {row} is no fun,{'positive' if row % 2 else 'negative'}\n" for row in range(8))
     path = _write(tmp_path / "a.csv", f"a stirring film,positive\n{rows}")
     data = read_dataset(path)
-    assert any("'positive' is called like one of its labels" in note for note in data.notes)
+    assert any("'positive' has the same name as one of its labels" in note for note in data.notes)
     named = read_dataset(_write(tmp_path / "b.csv", "text,label\nno fun,negative\nfun,positive\n"))
-    assert not any("called like" in note for note in named.notes)
+    assert not any("same name" in note for note in named.notes)
 
 
 def test_paths_that_lead_nowhere_are_counted_together(tmp_path: Path) -> None:

@@ -129,6 +129,27 @@ def test_the_first_pass_leaves_time_for_the_heads_on_what_it_computes(machine: M
     assert sorted(lost) == list(range(72, 100))
 
 
+def test_items_that_the_store_has_need_heads_too(machine: Machine, tmp_path: Path) -> None:
+    local, store = _local("a"), MemoryStore()
+    wide = replace(local, spec=replace(local.spec, layers=(Layer("last", 31_250),)))
+    items = _climb(tmp_path, 1.0).items
+    machine.extract(items.take(range(40)), [wide], store=store, deadline=None)
+    machine.now = 0.0
+    climb = _climb(tmp_path, budget_s=2.0 + 40 * 0.03125 + 20 * 0.15625, store=store)
+    assert sorted(climb.first_pass([wide])) == list(range(64, 100))  # 20 more fit; 64 are computed in any case
+    climb = _climb(tmp_path, budget_s=machine.now + 2.0 + 64 * 0.03125 + 20 * 0.15625, store=store)
+    assert sorted(climb.first_pass([wide])) == list(range(84, 100))
+
+
+def test_costly_heads_leave_less_time_for_the_pass(machine: Machine, tmp_path: Path) -> None:
+    local = _local("a")
+    wide = replace(local, spec=replace(local.spec, layers=(Layer("last", 31_250),)))
+    lost = _climb(tmp_path, budget_s=13.25).first_pass([wide], head_cost=3.0)
+    assert len(lost) == 100 - 64  # 0.125 + 0.014 + 3 · 0.017 for each
+    machine.now = 0.0
+    assert len(_climb(tmp_path, budget_s=20.0).first_pass([local], most=0.45)) == 100 - 72
+
+
 def test_a_few_items_are_computed_whatever_the_budget(machine: Machine, tmp_path: Path) -> None:
     machine.pace = 0.1
     lost = _climb(tmp_path, budget_s=3.0).first_pass([_local("a")])

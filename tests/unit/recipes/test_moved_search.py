@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from search.synthetic import features, spec
 
-from headstart.adaptation._held_out import calibrated_losses
 from headstart.adaptation.epochs import DIVERGED, Epoch, GiveUp, History, Scores
 from headstart.adaptation.strategies import MOVING
 from headstart.adaptation.strategies.linear import Linear
@@ -21,6 +20,7 @@ from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset, Items
 from headstart.errors import BackboneError
+from headstart.evaluation.calibration import calibrated_losses
 from headstart.features.memory import MemoryStore
 from headstart.recipes.climb import Climb
 from headstart.recipes.move import Move
@@ -303,7 +303,8 @@ def test_what_there_is_no_time_for_is_left_out_aloud_and_the_last_training_has_i
     assert record.trials >= 1
     assert record.left_out == 20 - record.trials - record.pruned > 0
     assert f"{record.left_out} left out for want of time" in record.sentence
-    assert any(said.startswith(f"{record.left_out} of 20 trials of tuner is left out: ") for said in _said(searches))
+    left = f"What is left of the search of tuner ({record.left_out} of 20 trials) is left out: "
+    assert any(said.startswith(left) for said in _said(searches))
     assert bench.now + _best(searches).final_s <= 204
     assert move.climb.reserved_s >= _best(searches).final_s
 
@@ -380,9 +381,24 @@ def test_an_interruption_keeps_the_best_so_far_and_the_next_run_goes_on_with_wha
     assert again.records[0].left_out == 0
 
 
-def test_a_trial_that_cannot_be_trained_ends_the_search_and_nothing_else(tmp_path: Path, bench: Bench) -> None:
+def test_a_trial_that_cannot_be_trained_is_passed_over(tmp_path: Path, bench: Bench) -> None:
     def fail(tuner: Tuner, epoch: int) -> None:
         if len(bench.done) == 4:
+            raise BackboneError("there is no memory left", hint="Close something.")
+
+    bench.on_epoch = fail
+    searches, _ = _searches(tmp_path, 9)
+    searches.search_all()
+    assert "Trial 2 of tuner cannot be judged: there is no memory left." in _said(searches)
+    assert searches.records[0].trials + searches.records[0].pruned == 9
+    assert searches.records[0].candidate is not None
+
+
+def test_two_trials_in_a_row_that_cannot_be_trained_end_the_search_and_nothing_else(
+    tmp_path: Path, bench: Bench
+) -> None:
+    def fail(tuner: Tuner, epoch: int) -> None:
+        if len(bench.done) >= 4:
             raise BackboneError("there is no memory left", hint="Close something.")
 
     bench.on_epoch = fail
@@ -447,3 +463,21 @@ def test_where_what_was_searched_is_clearly_better_no_further_fold_is_spent_on_i
     n_before = len(bench.done)
     move.go_on()
     assert best.strategy not in [tuner for tuner, _, _ in bench.done[n_before:]]
+
+
+def test_once_a_trial_looks_better_the_time_for_another_fold_of_both_is_kept(tmp_path: Path, bench: Bench) -> None:
+    searches, _ = _searches(tmp_path, 50, budget_s=42 + 420)
+    searches.search_all()
+    assert searches.records[0].left_out > 0
+    assert searches.climb.clock.left_s >= (1 + 2 * 1.1) * _best(searches).final_s
+
+
+def test_a_stored_best_that_is_not_trained_again_is_said_to_be_that(tmp_path: Path, bench: Bench) -> None:
+    storage = str(tmp_path / "a.db")
+    first, _ = _searches(tmp_path / "a", 9, storage=storage)
+    first.search_all()
+    assert first.records[0].candidate is not None
+    again, _ = _searches(tmp_path / "b", 9, storage=storage, budget_s=42 + 52 + 10)
+    again.search_all()
+    assert again.records[0].candidate is None
+    assert again.records[0].sentence.endswith("The best of them was not fitted again here, so it is no candidate.")

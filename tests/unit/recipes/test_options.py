@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headstart.adaptation.strategies import MOVING, STRATEGIES
@@ -89,12 +90,12 @@ from headstart.recipes.options import FitOptions
         ),
         (
             {"max_size_mb": True},
-            "the most size must be a number, but got True, which is of type bool",
+            "the highest size must be a number, but got True, which is of type bool",
             "Leave it out to take the default.",
         ),
         (
             {"target": 3},
-            "the option target must be the name of a column, but got 3, which is of type int",
+            "the target must be the name of a column, but got 3, which is of type int",
             "Leave it out to take the default.",
         ),
         (
@@ -143,3 +144,8 @@ def test_a_network_without_weights_is_refused() -> None:
     with pytest.raises(OptionError, match="the network 'resnet50' belongs to weights in a backbone local:FILE"):
         FitOptions(arch="resnet50", backbones=("timm/resnet50",))
     assert FitOptions(arch="resnet50", backbones=("local:a.pth", "efficientnet_lite0")).arch == "resnet50"
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    options = FitOptions(seed=np.int64(3), max_size_mb=np.float32(20))
+    assert (options.seed, options.max_size_mb) == (3, 20)

@@ -184,7 +184,9 @@ def test_what_there_is_no_time_for_is_left_out_aloud(judged: list[Any]) -> None:
     assert judged == []
     assert (record.trials, record.left_out, record.candidate) == (0, 7, None)
     assert not any(isinstance(each, Candidate) and each.searched for each in searches.climb.candidates)
-    assert any(said.startswith("7 of 7 trials of dial is left out: ") for said in _said(searches))
+    assert any(
+        said.startswith("What is left of the search of dial (7 of 7 trials) is left out: ") for said in _said(searches)
+    )
     assert record.sentence.endswith("7 left out for want of time. None of them became a candidate.")
 
 

@@ -233,7 +233,7 @@ class MovingStrategy(Protocol):
             seed: Of whatever is random.
             deadline: When to stop training, on the clock of `time.monotonic`.
             on_epoch: Told of each epoch; it may raise `GiveUp`.
-            on_held_out: Told what held-out items lose after each epoch; it may raise `GiveUp` too.
+            on_held_out: Told what held-out items lose after each epoch.
             progress: Where progress is shown.
         """
 

@@ -73,11 +73,10 @@ def read_class_folders(folder: Path, modality: Modality | Literal["auto"] = "aut
     if top != folder:
         notes.append(f"the classes are in {shown(top, folder)}")
     n_above = 3 if sided else 2  # a side, a class and a name
-    if any(len(path.relative_to(top).parts) > n_above for path in chosen):
-        names = sorted({example.label for example in examples})
-        notes.append(
-            f"there are folders below those of the classes, and what is in them counts to these: {_some(names)}"
-        )
+    if deep := {
+        path.relative_to(top).parts[n_above - 2] for path in chosen if len(path.relative_to(top).parts) > n_above
+    }:
+        notes.append(f"what lies in folders below a class folder counts as that class: {_some(sorted(deep))}")
     return Reading(
         modality=found,
         values=tuple(example.value for example in examples),

@@ -17,7 +17,7 @@ from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart._fingerprint import sha256_bytes
 from headstart.adaptation import tuning
-from headstart.adaptation._held_out import calibrated_loss, halves
+from headstart.adaptation._held_out import halves
 from headstart.adaptation.contrasting import LOSSES
 from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.heads.forms import LinearHead
@@ -28,6 +28,7 @@ from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
+from headstart.evaluation.calibration import calibrated_loss
 from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
 
