@@ -120,12 +120,17 @@ def _chosen(run: dict[str, Any]) -> str:
 
 
 def _bookkeeping_s(run: dict[str, Any], out: Path) -> float:
-    """Seconds of search and ranking without those of heads, and of whatever a step of the ladder took."""
+    """Seconds of search and ranking without those of heads, of further folds, and of what steps of the ladder took."""
     events = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     trained = {each["name"] for each in run["rungs"] if " · " in each["name"]}
     heads_s = sum(each["seconds"] for each in events if each["event"] == "candidate" and "against_linear" not in each)
     trainings_s = sum(each["seconds"] for each in run["rungs"] if each["name"] in trained)
-    return max(0.0, run["timings"]["search"] + run["timings"]["rank"] - heads_s - trainings_s)
+    folds_s: dict[str, list[float]] = {}  # what the trainings of a candidate took, after each fold
+    for each in events:
+        if each["event"] == "candidate" and "against_linear" in each:
+            folds_s.setdefault(f"{each['name']} · {each['strategy']}", []).append(each["seconds"])
+    further_s = sum(seconds[-1] - seconds[0] for seconds in folds_s.values())
+    return max(0.0, run["timings"]["search"] + run["timings"]["rank"] - heads_s - trainings_s - further_s)
 
 
 def table(rows: list[Row]) -> Iterator[str]:
