@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -32,6 +33,8 @@ def main() -> int:
         code = 130
     finally:
         interrupts.release()
+        # What there is goes with the process; to look through a million objects of PyTorch once more takes a second.
+        gc.freeze()
     # Whoever unwinds may turn an interruption into another error, or finish what is worth finishing.
     return code if interrupts.received is None else 128 + interrupts.received
 
