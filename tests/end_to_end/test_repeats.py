@@ -34,7 +34,7 @@ def test_repeats_are_in_the_record_and_runs_with_one_seed_are_compared_item_by_i
 
 def test_a_rare_class_and_many_folds_are_no_mistake(cli: Cli, network: Network, tmp_path: Path) -> None:
     data = photos(photos(tmp_path / "photos", 12), 3, classes=("rare",))
-    result = cli("fit", data, *FIT, "--out", "run", "--cv", "2x8")
+    result = cli("fit", data, *FIT, "--strategy", "linear", "--out", "run", "--cv", "2x8")
     assert result.code == 0
     assert "Some folds hold out no item of 'rare'" in result.err
     assert network.n_items > 0

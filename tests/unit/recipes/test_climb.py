@@ -124,9 +124,9 @@ def test_the_first_pass_leaves_time_for_the_heads_on_what_it_computes(machine: M
     local = _local("a")
     wide = replace(local, spec=replace(local.spec, layers=(Layer("last", 31_250),)))
     climb = _climb(tmp_path, budget_s=14.25)
-    lost = climb.first_pass([wide])  # for each 0.017 s of heads and 0.014 s of the end, and 0.125 before
-    assert climb.ending_s == pytest.approx(3.0 + 72 * 31_250 * 0.45e-6)
-    assert sorted(lost) == list(range(72, 100))
+    lost = climb.first_pass([wide])  # for each 0.017 s of heads and 0.008 s of the end, and 0.125 before
+    assert climb.ending_s == pytest.approx(3.0 + 75 * 31_250 * 0.25e-6)
+    assert sorted(lost) == list(range(75, 100))
 
 
 def test_items_that_the_store_has_need_heads_too(machine: Machine, tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_items_that_the_store_has_need_heads_too(machine: Machine, tmp_path: Pat
     items = _climb(tmp_path, 1.0).items
     machine.extract(items.take(range(40)), [wide], store=store, deadline=None)
     machine.now = 0.0
-    climb = _climb(tmp_path, budget_s=3.0 + 40 * 0.03125 + 20 * 0.15625, store=store)
+    climb = _climb(tmp_path, budget_s=3.0 + 40 * 0.025 + 20 * 0.15, store=store)
     assert sorted(climb.first_pass([wide])) == list(range(64, 100))  # 20 more fit; 64 are computed in any case
-    climb = _climb(tmp_path, budget_s=machine.now + 3.0 + 64 * 0.03125 + 20 * 0.15625, store=store)
+    climb = _climb(tmp_path, budget_s=machine.now + 3.0 + 64 * 0.025 + 20 * 0.15, store=store)
     assert sorted(climb.first_pass([wide])) == list(range(84, 100))
 
 
@@ -145,7 +145,7 @@ def test_costly_heads_leave_less_time_for_the_pass(machine: Machine, tmp_path: P
     local = _local("a")
     wide = replace(local, spec=replace(local.spec, layers=(Layer("last", 31_250),)))
     lost = _climb(tmp_path, budget_s=14.25).first_pass([wide], head_cost=3.0)
-    assert len(lost) == 100 - 64  # 0.125 + 0.014 + 3 · 0.017 for each
+    assert len(lost) == 100 - 64  # 0.125 + 0.008 + 3 · 0.017 for each
     machine.now = 0.0
     assert len(_climb(tmp_path, budget_s=20.0).first_pass([local], most=0.45)) == 100 - 72
 
