@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -432,14 +433,17 @@ class Climb:
     def _trial_s(self, width: int, strategy: Strategy | None = None) -> float:
         """Seconds to cross-validate, from the widest candidate so far; the work grows with the width and the views.
 
-        From candidates of the same strategy, where there are any.
+        From candidates of the same strategy, where there are any. A linear head on more columns than items is fitted
+        among the items: 1,280, 3,072 and 4,352 columns took 2.0, 3.2 and 3.5 s with 1,800 items, like their roots.
         """
         if not self.candidates:
             return 0.0
         alike = [each for each in self.candidates if strategy is not None and each.strategy.name == strategy.name]
         widest = max(alike or self.candidates, key=lambda each: each.proposal.width)
         n_views = 1 if strategy is None or alike else strategy.n_views
-        return n_views * widest.seconds * max(1.0, width / widest.proposal.width)
+        wider = max(1.0, width / widest.proposal.width)
+        is_linear = strategy is None or strategy.name == Linear.name
+        return n_views * widest.seconds * (math.sqrt(wider) if is_linear else wider)
 
     def _say_late(self, name: str, n_late: int) -> None:
         self.progress.say(

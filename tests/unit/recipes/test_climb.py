@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -414,3 +415,14 @@ def test_there_is_no_measuring_beyond_the_budget(
     climb.first_pass([_local("a")])
     assert climb.latency("a") is None
     assert served.forwards == []
+
+
+def test_a_linear_head_on_more_columns_takes_longer_by_their_root_and_others_by_their_number(tmp_path: Path) -> None:
+    climb = _climb(tmp_path, 60.0)
+    of_linear = SimpleNamespace(
+        seconds=2.0, proposal=SimpleNamespace(width=100), strategy=SimpleNamespace(name="linear")
+    )
+    climb.candidates.append(cast("Any", of_linear))
+    assert climb._trial_s(400) == 4.0
+    assert climb._trial_s(400, cast("Any", SimpleNamespace(name="mlp", n_views=1))) == 8.0
+    assert climb._trial_s(50) == 2.0
