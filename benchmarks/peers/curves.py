@@ -27,7 +27,7 @@ mpl.use("agg")
 from matplotlib import pyplot as plt
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "curves.png"
-TICKS, SHOWN_S = (20, 60, 300), (15, 700)
+TICKS, SHOWN_S = (5, 20, 60, 300), (3, 700)
 
 
 @dataclass(frozen=True)
