@@ -140,7 +140,8 @@ def extract(
         views: Which views of the items; an image is decoded once for all. Texts have the plain one alone.
         deadline: When to stop, on the clock of `time.monotonic`; rows that are not reached are not `there`. At least
             one item is computed, and a batch that has begun is finished.
-        later_s: How much earlier the deadline comes for each item that is computed: seconds that it will cost after it.
+        later_s: How much earlier the deadline comes for each item that the store has or that is computed: seconds that
+            it will cost afterwards.
         running: Backbones that are loaded already, by name; those that this call loads are added.
         progress: Where progress is shown.
 
@@ -162,7 +163,9 @@ def extract(
                 work.open(stack, store, compute, running={} if running is None else running, progress=progress)
                 loading_s = time.monotonic() - begin_loading
                 task = stack.enter_context(progress.task(work.title, len(work.todo)))
-                _run(prepared, work, task, deadline=deadline, later_s=later_s)
+                n_there = len(items) - len(work.todo)
+                by = None if deadline is None else deadline - n_there * later_s
+                _run(prepared, work, task, deadline=by, later_s=later_s)
             work.close()
     return Extraction(
         features=tuple(columns.features(work.first_of) for columns in work.columns),

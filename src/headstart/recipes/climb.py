@@ -102,8 +102,7 @@ class Climb:
         widths = [each.width for each in proposals(backbones[0].spec)]
         end_s = _ENDING_COLUMN_S * max(widths)
         later_s = end_s + _HEADS_COLUMN_S * head_cost * sum(widths)
-        n_there = len(self.items) - self._n_missing(backbones[0], self.items)
-        for_pass_s = min(most * self.clock.left_s, self.clock.left_s - _ENDING_S - n_there * later_s)
+        for_pass_s = min(most * self.clock.left_s, self.clock.left_s - _ENDING_S)
         self._extract(self.items, backbones, time.monotonic() + for_pass_s, later_s=later_s)
         fewest = range(min(FEWEST_ITEMS, len(self.items)))
         if any(row in fewest for row in self._not_reached(backbones)):

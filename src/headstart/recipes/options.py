@@ -176,9 +176,10 @@ class FitOptions:
                 f"the most parameters must be 1 or more, but got {self.max_params}", hint="30M is thirty million."
             )
         for what, most in (("latency", self.max_latency_ms), ("size", self.max_size_mb)):
-            if most is not None:
-                check_kind(f"highest {what}", most, numbers.Real, "a number")
-            if most is not None and not 0 < most < math.inf:
+            if most is None:
+                continue
+            check_kind(f"highest {what}", most, numbers.Real, "a number")
+            if not 0 < most < math.inf:
                 unit = "milliseconds" if what == "latency" else "megabytes"
                 raise OptionError(
                     f"the most that is allowed of {what} must be a positive number of {unit}, but got {most:g}",

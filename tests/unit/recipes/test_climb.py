@@ -80,7 +80,7 @@ class Machine:
             values, there = store.read(namespace, items.keys)
             n = 0
             for row, key in enumerate(items.keys):
-                late = deadline is not None and self.now + n * later_s >= deadline
+                late = deadline is not None and self.now + there.sum() * later_s >= deadline
                 if there[row] or key in self.damaged or (late and n):
                     continue
                 self.now += 1 / self.pace
