@@ -1,11 +1,11 @@
-"""Checks and parsers for what users type."""
+"""Checks and parsers for what users type, and the words that answer it."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from headstart.errors import OptionError
 
@@ -44,6 +44,17 @@ def nearest_of_these(name: str, names: Iterable[str]) -> str:
     """
     close = nearest(name, names)
     return "Choose one of these." if close is None else f"Did you mean {close!r}?"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in quotes for a sentence, and how many more there are.
+
+    Args:
+        names: At least one.
+        most: How many are named.
+    """
+    shown = ", ".join(map(repr, names[:most]))
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def check_kind(what: str, value: object, kinds: type | tuple[type, ...], rule: str) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from headstart._checks import listed
 from headstart.data.dataset import Dataset, LeftOut
 from headstart.data.split import Split
 
@@ -126,7 +127,7 @@ def _unseen_classes(dataset: Dataset, split: Split) -> Iterator[Finding]:
     names = [dataset.classes[target] for target in np.setdiff1d(dataset.targets, split.train.targets)]
     if names:
         advice = (
-            f"{_list(names)} occur in the test but not in training. They cannot be predicted, and their test items "
+            f"{listed(names)} occur in the test but not in training. They cannot be predicted, and their test items "
             "count as errors. Add training items of them, or remove them from the test."
         )
         yield _finding("classes_without_training", "serious", names, advice)
@@ -138,14 +139,14 @@ def _small_classes(train: Dataset) -> Iterator[Finding]:
     few = [train.classes[label] for label in np.flatnonzero((counts > 1) & (counts < _FEW_ITEMS))]
     if single:
         advice = (
-            f"{_list(single)} {_have(single)} a single training item: nothing can be said about how well "
+            f"{listed(single)} {_have(single)} a single training item: nothing can be said about how well "
             "such a class is recognised. Add items, or merge it with another class."
         )
         yield _finding("single_item_classes", "warning", single, advice)
     if few:
         advice = (
-            f"{_list(few)} {_have(few)} fewer than {_FEW_ITEMS} training items. A few more of each will help more than "
-            "any setting."
+            f"{listed(few)} {_have(few)} fewer than {_FEW_ITEMS} training items. A few more of each will help more "
+            "than any setting."
         )
         yield _finding("few_items_per_class", "warning", few, advice)
 
@@ -170,7 +171,7 @@ def _similar_names(classes: Sequence[str]) -> Iterator[Finding]:
         alike.setdefault("".join(name.casefold().split()), []).append(name)
     names = [name for same in alike.values() if len(same) > 1 for name in same]
     if names:
-        advice = f"{_list(names)} differ only in case or spaces. If they mean the same class, give it one name."
+        advice = f"{listed(names)} differ only in case or spaces. If they mean the same class, give it one name."
         yield _finding("similar_class_names", "warning", names, advice)
 
 
@@ -180,8 +181,3 @@ def _count(n: int, noun: str) -> str:
 
 def _have(names: Sequence[str]) -> str:
     return "has" if len(names) == 1 else "have"
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:5]))
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

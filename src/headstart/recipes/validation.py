@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
+from headstart._checks import listed
 from headstart.data._units import units_of
 from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
@@ -25,7 +26,7 @@ from headstart.search.trials import Searched
 
 USUAL = (1, 5)
 """One repeat of five folds."""
-_CLASSES_SHOWN = 3
+_SHOWN = 3  # classes that a note names
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,13 +169,11 @@ def _notes(train: Dataset, folds: Int[np.ndarray, " train"], n_wanted: int) -> l
     n_in = folds_with(train, folds)
     if rare := [name for name, n in n_in.items() if 1 < n < n_folds]:
         notes.append(
-            f"Some folds hold out no item of {_named(rare)}: fewer of them can be separated than there are folds."
+            f"Some folds hold out no item of {listed(rare, _SHOWN)}: "
+            "fewer of them can be separated than there are folds."
         )
     if lonely := [name for name, n in n_in.items() if n == 1]:
-        notes.append(f"Out-of-fold no model knows {_named(lonely)}: all items of it that there are share a fold.")
+        notes.append(
+            f"Out-of-fold no model knows {listed(lonely, _SHOWN)}: all items of it that there are share a fold."
+        )
     return notes
-
-
-def _named(classes: Sequence[str]) -> str:
-    more = f" and {len(classes) - _CLASSES_SHOWN} more" if len(classes) > _CLASSES_SHOWN else ""
-    return ", ".join(map(repr, classes[:_CLASSES_SHOWN])) + more

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from headstart._checks import listed
 from headstart.data.dataset import LeftOut, Modality, Value
 from headstart.data.readers.encoding import decode
 from headstart.data.readers.files import (
@@ -25,7 +26,6 @@ from headstart.errors import DataError
 
 NO_CLASS = "not in a class folder"
 """Why an item is left out."""
-_NAMED = 5
 _NOUNS: dict[Modality, str] = {"image": "images", "text": ".txt files"}
 
 
@@ -76,7 +76,7 @@ def read_class_folders(folder: Path, modality: Modality | Literal["auto"] = "aut
     if deep := {
         path.relative_to(top).parts[n_above - 2] for path in chosen if len(path.relative_to(top).parts) > n_above
     }:
-        notes.append(f"what lies in folders below a class folder counts as that class: {_some(sorted(deep))}")
+        notes.append(f"what lies in folders below a class folder counts as that class: {listed(sorted(deep))}")
     return Reading(
         modality=found,
         values=tuple(example.value for example in examples),
@@ -120,11 +120,6 @@ def _top(folder: Path, files: Sequence[Path]) -> Path:
     while all(len(part) > depth + 2 for part in parts) and len({part[depth] for part in parts}) == 1:
         depth += 1
     return folder.joinpath(*parts[0][:depth])
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(map(repr, names[:_NAMED]))}{more}"
 
 
 def _is_sided(names: set[str]) -> bool:
