@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 Result = TypeVar("Result")
 
@@ -20,6 +19,8 @@ def counted(run: Callable[[], Result]) -> tuple[Result, float]:
     Args:
         run: Sends one item through a network on the CPU.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # with triton: only a backbone that is new needs it
+
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         result = run()
     return result, counter.get_total_flops() / 2e9

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from jaxtyping import Float32
 from safetensors.torch import save_file
@@ -32,11 +31,15 @@ from headstart.backbones.loaders._images import (
     on_grid,
     sees_squares,
 )
+from headstart.backbones.loaders._uncompiled import uncompiled
 from headstart.backbones.loaders._weights import load_strictly, read_checkpoint, read_weights
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.backbones.stages import Cut, boundary
 from headstart.errors import BackboneError
+
+with uncompiled():
+    import timm
 
 _KEPT_STAGES = 2
 _CONFIG = "config.json"

@@ -1,19 +1,21 @@
-"""Runs what transformers' AutoModel knows: which of the two kinds a folder holds, its configuration says."""
+"""Runs what transformers' AutoModel knows: which of the two kinds a folder holds, its configuration says.
+
+transformers takes seconds to import. Where it is not needed, for the most common kind of network, it is not imported.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.fresh import Fresh
-from headstart.backbones.loaders import Loader, transformers_images, transformers_texts
-from headstart.backbones.loaders._transformers import read_config, sees_images
+from headstart.backbones.loaders._bert import open_bert, write_bert
+from headstart.backbones.loaders._texts import cut_text, open_text
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Source
 from headstart.backbones.stages import Cut, uncuttable
-
-_TEXTS: Loader = transformers_texts
-_IMAGES: Loader = transformers_images
 
 
 def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
@@ -22,24 +24,29 @@ def describe(folder: Path, name: str, source: Source) -> BackboneSpec:
     Raises:
         BackboneError: If transformers does not know the architecture, or a file that it needs is missing.
     """
-    kind = _IMAGES if sees_images(read_config(folder, name)) else _TEXTS
-    return kind.describe(folder, name, source)
+    from headstart.backbones.loaders._transformers import read_config, sees_images
+
+    spec: BackboneSpec = _module(is_image=sees_images(read_config(folder, name))).describe(folder, name, source)
+    return spec
 
 
 def import_weights(spec: BackboneSpec, source_folder: Path, folder: Path) -> None:
     """Write configuration, weights and, for texts, the tokenizer."""
-    (_TEXTS if spec.image is None else _IMAGES).import_weights(spec, source_folder, folder)
+    _module(is_image=spec.image is not None).import_weights(spec, source_folder, folder)
 
 
 def load(spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> Backbone:
     """The network with the weights of `import_weights`."""
-    return (_TEXTS if spec.image is None else _IMAGES).load(spec, folder, device, precision)
+    if spec.image is None and (network := open_bert(folder, spec.name)) is not None:
+        return open_text(spec, folder, network, device, precision)
+    loaded: Backbone = _module(is_image=spec.image is not None).load(spec, folder, device, precision)
+    return loaded
 
 
 def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
     """The network with random weights, to be trained."""
-    make = transformers_texts.fresh if spec.image is None else transformers_images.fresh
-    return make(spec, folder, device)
+    made: Fresh = _module(is_image=spec.image is not None).fresh(spec, folder, device)
+    return made
 
 
 def cut(spec: BackboneSpec, folder: Path, n_stages: int | None, device: str, precision: Precision) -> Cut:
@@ -51,4 +58,14 @@ def cut(spec: BackboneSpec, folder: Path, n_stages: int | None, device: str, pre
     """
     if spec.image is not None:
         raise uncuttable(spec)
-    return transformers_texts.cut(spec, folder, n_stages, device, precision)
+    if (network := open_bert(folder, spec.name)) is not None:
+        write = partial(write_bert, network, folder)
+        return cut_text(spec, folder, network, n_stages, device, precision, write=write)
+    made: Cut = _module(is_image=False).cut(spec, folder, n_stages, device, precision)
+    return made
+
+
+def _module(*, is_image: bool) -> ModuleType:
+    from headstart.backbones.loaders import transformers_images, transformers_texts
+
+    return transformers_images if is_image else transformers_texts
