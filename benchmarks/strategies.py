@@ -211,7 +211,7 @@ def asked(names: list[str], settings: list[str]) -> tuple[dict[str, Any], dict[s
     wanted = {name: (STRATEGIES | MOVING)[name] for name in names or STRATEGIES}
     found: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for name, own in read_settings(dict(each.split("=", 1) for each in settings), wanted).items():
-        called = " ".join([name, *(f"{key}={value}" for key, value in own.items())])
+        called = " ".join([name, *(f"{key}={'auto' if value is None else value}" for key, value in own.items())])
         found[name in MOVING][called] = partial(wanted[name], **own)
     return found
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.unit.backbones.tiny_transformers import WORDS, save_text
 
-from headstart.backbones.loaders._bert import Bert, open_bert, write_bert
+from headstart.backbones.loaders._bert import Bert, open_bert
 from headstart.backbones.loaders._transformers import open_part
 from headstart.backbones.resolve import Local, resolve
 from headstart.backbones.stages import cut
@@ -75,37 +76,51 @@ def test_dropout_is_there_in_training_alone(local: Local) -> None:
     assert not torch.allclose(ours.train()(TOKENS).last_hidden_state, plain)
 
 
-def test_what_it_writes_transformers_reads(local: Local, tmp_path: Path) -> None:
-    ours, _ = both(local)
-    with torch.no_grad():
-        ours.encoder.layer[1].output.dense.weight.add_(0.5)
-    (tmp_path / "written").mkdir()
-    write_bert(ours, local.folder, tmp_path / "written")
-    theirs = open_part(tmp_path / "written", "a")
-    with torch.inference_mode():
-        found, expected = (each(TOKENS).last_hidden_state for each in (ours, theirs))
-    torch.testing.assert_close(found, expected)
+@pytest.fixture
+def encoder(tmp_path: Path) -> Local:
+    """As most sentence encoders are: with a pooler; and in half precision."""
+    from transformers import AutoConfig, BertModel
+
+    folder = save_text(tmp_path / "encoder", "bert")
+    torch.manual_seed(5)
+    BertModel(AutoConfig.from_pretrained(folder)).half().save_pretrained(folder)
+    return resolve(str(folder), tmp_path)
 
 
-def test_a_cut_network_is_saved_with_its_new_weights(local: Local, tmp_path: Path) -> None:
-    parts = cut(local, 1)
+def test_a_cut_network_is_saved_as_transformers_reads_it_with_its_new_weights(encoder: Local, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    parts = cut(encoder, 1)
     with torch.no_grad():
         for weight in parts.trained.values():
             weight.add_(0.1)
-    (tmp_path / "saved").mkdir()
-    parts.save(tmp_path / "saved")
-    again = open_bert(tmp_path / "saved", "a")
-    first = open_bert(local.folder, "a")
-    assert again is not None
-    assert first is not None
-    moved = {name for name, each in again.state_dict().items() if not torch.equal(each, first.state_dict()[name])}
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    parts.save(saved)
+    before, after = (load_file(folder / "model.safetensors") for folder in (encoder.folder, saved))
+    assert before.keys() == after.keys()
+    assert {each.dtype for each in after.values()} == {torch.float32}
+    moved = {name for name, each in after.items() if not torch.equal(each, before[name].float())}
     assert moved
     assert all(name.startswith("encoder.layer.1.") for name in moved)
+    theirs, ours = AutoModel.from_pretrained(saved), open_bert(saved, "a")
+    assert theirs.dtype == torch.float32
+    assert ours is not None
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(TOKENS).last_hidden_state, theirs.eval()(TOKENS).last_hidden_state)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"hidden_act": "relu"}, {"is_decoder": True}, {"position_embedding_type": "relative_key"}, {"model_type": "x"}],
+    [
+        {"hidden_act": "relu"},
+        {"is_decoder": True},
+        {"position_embedding_type": "relative_key"},
+        {"model_type": "x"},
+        {"num_hidden_layers": None},
+        {"hidden_size": "16"},
+        {"num_attention_heads": 3},
+    ],
 )
 def test_another_network_is_left_to_transformers(local: Local, settings: dict[str, Any]) -> None:
     assert open_bert(changed(local, **settings), "a") is None

@@ -1,4 +1,4 @@
-"""One library a file: the only place that imports what runs networks.
+"""One library a file: the only place that imports, or stands in for, what runs networks.
 
 Each module has the same three functions. `describe(folder, name, source)` reads a folder in the library's own layout
 and returns a spec. `import_weights(spec, source_folder, folder)` writes `model.safetensors` (Keras: `model.keras`) and

@@ -6,7 +6,6 @@ Sentence encoders are mostly of this kind, and a short run or one answer waits l
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import nn
 
-from headstart.backbones.loaders._weights import read_weights
+from headstart.backbones.hub_files import CONFIG
+from headstart.backbones.loaders._weights import POOLER, WEIGHTS, read_weights
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_POOLER = "pooler."  # feeds only the pretraining task's head
 _PLAIN = {
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
@@ -131,10 +129,12 @@ class _Encoder(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, states: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
+    def forward(self, states: torch.Tensor, mask: torch.Tensor | None, *, keep: bool) -> list[torch.Tensor]:
+        """The last states, behind those of all layers before if they are to be kept: they take much memory."""
         found = [states]
         for layer in self.layer:
-            found.append(layer(found[-1], mask))
+            states = layer(states, mask)
+            found = [*found, states] if keep else [states]
         return found
 
 
@@ -171,7 +171,7 @@ class Bert(nn.Module):
         # Without a mask attention is faster, and of equal length are many batches of texts that were sorted.
         padded = attention_mask is not None and not bool(attention_mask.all())
         mask = attention_mask[:, None, None, :].bool() if attention_mask is not None and padded else None
-        states = self.encoder(self.embeddings(words), mask)
+        states = self.encoder(self.embeddings(words), mask, keep=output_hidden_states)
         return Output(states[-1], tuple(states) if output_hidden_states else ())
 
 
@@ -188,38 +188,57 @@ def open_bert(folder: Path, name: str) -> Bert | None:
     Raises:
         BackboneError: If the weights cannot be read.
     """
+    config = _read_config(folder)
+    if config is None:
+        return None
+    with torch.device("meta"):
+        network = Bert(config)
+    weights = {tensor: each for tensor, each in read_weights(folder / WEIGHTS, name).items() if not _is_pooler(tensor)}
+    if _shapes(weights) != _shapes(network.state_dict()):
+        return None
+    network.load_state_dict({tensor: each.float() for tensor, each in weights.items()}, assign=True)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _read_config(folder: Path) -> BertConfig | None:
+    """The sizes, or None where they are not those of a plain BERT, or of no network at all."""
     try:
-        given = dict(json.loads((folder / _CONFIG).read_text(encoding="utf-8")))
+        given = dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError):
         return None
     if given.get("model_type") != "bert" or any(given.get(key, plain) != plain for key, plain in _PLAIN.items()):
         return None
-    config = BertConfig(**{each.name: given[each.name] for each in fields(BertConfig) if each.name in given})
-    with torch.device("meta"):
-        network = Bert(config)
-    weights = {
-        tensor: values.float()
-        for tensor, values in read_weights(folder / _WEIGHTS, name).items()
-        if not tensor.startswith(_POOLER)
-    }
-    if _shapes(weights) != _shapes(network.state_dict()):
+    read = {each.name: given[each.name] for each in fields(BertConfig) if each.name in given}
+    if any(not isinstance(value, int | float) for key, value in read.items() if not key.endswith("_token_id")):
         return None
-    network.load_state_dict(weights, assign=True)
-    return network.eval().requires_grad_(requires_grad=False)
+    config = BertConfig(**read)
+    return None if config.hidden_size % max(1, config.num_attention_heads) else config
+
+
+def _is_pooler(tensor: str) -> bool:
+    return tensor.startswith(POOLER)
 
 
 def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: values.shape for name, values in tensors.items()}
 
 
-def write_bert(network: Bert, origin: Path, folder: Path) -> None:
-    """Write a network as transformers reads it.
+def write_bert(network: Bert, origin: Path, folder: Path, *, name: str) -> None:
+    """Write a network as transformers reads it, in float32; a pooler that it came with stays beside it as it was.
 
     Args:
         network: From `open_bert`; its weights may have moved.
         origin: The folder that it came from.
         folder: Where.
+        name: What the backbone is called, for the message.
+
+    Raises:
+        BackboneError: If the weights that it came with cannot be read any more.
     """
-    shutil.copyfile(origin / _CONFIG, folder / _CONFIG)
-    weights = {name: values.contiguous() for name, values in network.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    config = {**json.loads((origin / CONFIG).read_text(encoding="utf-8")), "dtype": "float32"}
+    config.pop("torch_dtype", None)  # what older versions called it
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    weights = {tensor: each.contiguous() for tensor, each in network.state_dict().items()}
+    before = read_weights(origin / WEIGHTS, name)
+    weights |= {tensor: each.float() for tensor, each in before.items() if _is_pooler(tensor)}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})

@@ -21,11 +21,8 @@ from transformers.utils import logging
 from headstart._optional import import_extra
 from headstart.backbones.hub_files import TOKENIZER, VOCABULARIES
 from headstart.backbones.loaders._cost import counted
-from headstart.backbones.loaders._weights import read_weights, shortened, weights_names
+from headstart.backbones.loaders._weights import POOLER, WEIGHTS, read_weights, shortened, weights_names
 from headstart.errors import BackboneError
-
-WEIGHTS = "model.safetensors"
-_POOLER = "pooler."
 
 Result = TypeVar("Result")
 
@@ -77,7 +74,7 @@ def tried(config: Any, weights: Path, name: str, run: Callable[[Any], Result]) -
     Raises:
         BackboneError: If the weights cannot be read, or the network takes or gives something else than `run` expects.
     """
-    has_pooler = any(f".{_POOLER}" in f".{tensor}" for tensor in weights_names(weights, name))
+    has_pooler = any(f".{POOLER}" in f".{tensor}" for tensor in weights_names(weights, name))
 
     def run_on(device: str) -> tuple[Result, int, float]:
         # The pass itself is not under torch.device: BEiT keeps positions that it makes for all later networks.
@@ -159,7 +156,7 @@ def fresh_part(folder: Path, name: str) -> Any:
     """
     with _quietly():
         network = AutoModel.from_config(read_config(folder, name), dtype=torch.float32)
-    if not any(f".{_POOLER}" in f".{tensor}" for tensor in weights_names(folder / WEIGHTS, name)):
+    if not any(f".{POOLER}" in f".{tensor}" for tensor in weights_names(folder / WEIGHTS, name)):
         _drop_pooler(network)
     return network
 
@@ -224,7 +221,7 @@ def _filled(config: Any, weights: dict[str, torch.Tensor], name: str, *, dtype: 
             None, config=config, state_dict=weights, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )
     # The pooler feeds only the pretraining task's head; networks saved without it are complete for us.
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(_POOLER))
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(POOLER))
     misshapen = sorted(key for key, *_ in report["mismatched_keys"])
     if missing or misshapen:
         raise BackboneError(

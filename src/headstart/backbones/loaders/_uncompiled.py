@@ -1,7 +1,8 @@
 """Imports libraries of networks without torch's compiler, which takes longer to import than torch itself.
 
-Nothing here compiles. But timm marks two methods for the compiler to leave alone, and torchvision asks which devices it
-knows, both while they are imported, and either brings in all of it: four of the seven seconds before the first picture.
+Nothing here compiles. But timm marks some functions for the compiler to leave alone, and torchvision asks which devices
+it knows, both while they are imported, and either brings in all of it: four of the seven seconds before the first
+picture.
 """
 
 from __future__ import annotations

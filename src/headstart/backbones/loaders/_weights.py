@@ -18,6 +18,10 @@ from safetensors.torch import load_file
 from headstart.backbones.hub_files import index_of_parts
 from headstart.errors import BackboneError
 
+WEIGHTS = "model.safetensors"
+POOLER = "pooler."
+"""How the names of tensors begin that feed only the pretraining task's head, in transformers' networks."""
+
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and Lightning
 _SHOWN = 5

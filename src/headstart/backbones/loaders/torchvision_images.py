@@ -12,11 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from jaxtyping import Float32
 from safetensors.torch import save_file
-from torchvision import models
-from torchvision.transforms import InterpolationMode
 
 from headstart._checks import did_you_mean, nearest
 from headstart.backbones.backbone import Batch
@@ -32,10 +29,16 @@ from headstart.backbones.loaders._images import (
     on_grid,
     sees_squares,
 )
+from headstart.backbones.loaders._uncompiled import uncompiled
 from headstart.backbones.loaders._weights import load_strictly, read_checkpoint, read_weights
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, ImageInput, Layer, Source
 from headstart.errors import BackboneError
+
+with uncompiled():
+    import torchvision
+    from torchvision import models
+    from torchvision.transforms import InterpolationMode
 
 _KEPT_STAGES = 2
 _OF_TRAINING = ("AuxLogits.", "aux1.", "aux2.")  # the auxiliary classifiers of Inception and GoogLeNet
