@@ -253,6 +253,10 @@ def test_an_interruption_after_the_first_model_ends_with_it_and_the_same_command
     assert "Not finished" in Path("out/report.html").read_text(encoding="utf-8")
     assert cli("predict", "out", "photos/red/0.jpg").code == 0
     network.fail_after = None
+    photos(Path("others"), 39)
+    refused(cli, *command, "--seed", "1", message="but now --seed (it was 0) differs", hint="add --overwrite")
+    refused(cli, "fit", "others", *command[2:], message="but now the data (it was photos) differs")
+    assert record("out")["unfinished"]
     assert cli(*command).code == 0
     assert record("out")["unfinished"] == ""
     assert any("lite1" in each["backbone"] for each in record("out")["candidates"])

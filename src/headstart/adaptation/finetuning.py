@@ -221,6 +221,7 @@ class Course:
             seed,
             patience=settings.patience,
             ema=settings.ema,
+            accumulate=settings.accumulate,
             stop_after=settings.stop_after or 0,
         )
         try:

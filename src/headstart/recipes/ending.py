@@ -55,6 +55,7 @@ class Ending:
         ladder: What was tried, on which backbones and folds, and what the user asked for.
         store: Counts how often the test was opened.
         workspace: Where the run is written.
+        asked: What decides what is found, by name.
     """
 
     dataset: Dataset
@@ -65,6 +66,7 @@ class Ending:
     ladder: Ladder
     store: Store | MemoryStore
     workspace: Workspace
+    asked: dict[str, str]
     _openings: int | None = None
     _scratch: Float64[np.ndarray, "items classes"] | None = field(default=None, repr=False)
 
@@ -155,6 +157,7 @@ class Ending:
             curve=curve,
             judgement=judgement,
             openings=self._count_opening(),
+            asked=self.asked,
             trainings=self._move.watch.trainings,
             rungs=tuple(self.ladder.rungs),
             unfinished=unfinished,

@@ -36,7 +36,7 @@ from headstart.recipes.reading import name_of, read
 from headstart.recipes.stores import open_store
 from headstart.recipes.trainings import WEEK_S, Trainings, sweep, training_folder
 from headstart.recipes.watch import watching
-from headstart.recipes.workspace import Clock, open_workspace
+from headstart.recipes.workspace import CONTENTS, Clock, open_workspace
 from headstart.reports import Run
 
 _HEAD, _HEAD_A_CLASS = 0.26, 0.074  # of what a linear head in ten classes takes, as measured in 2 to 77
@@ -85,6 +85,8 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             check_modality(options.every_strategy, dataset.modality)
             check_adapters(options.every_strategy, backbones)
             workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
+            asked = {**options.asked, CONTENTS: dataset.fingerprint}
+            workspace.check_goes_on(asked)
         climb = Climb(dataset.items, store, store, compute, clock, workspace, progress)
         backbones = not_too_costly(
             backbones, climb, max_latency_ms=options.max_latency_ms, max_size_mb=options.max_size_mb
@@ -121,6 +123,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             ladder=ladder,
             store=store,
             workspace=workspace,
+            asked=asked,
         )
         try:
             if ladder.takes_long:

@@ -148,6 +148,25 @@ class FitOptions:
             )
 
     @property
+    def asked(self) -> dict[str, str]:
+        """What decides what is found, in words, by the names of options; empty where one was left out."""
+        values = {
+            "test": self.test_share or (self.test_source if isinstance(self.test_source, str | Path) else None),
+            "backbone": ", ".join(self.backbones),
+            "arch": self.arch,
+            "licence": ", ".join(self.licences),
+            "max-params": self.max_params,
+            "max-latency": self.max_latency_ms,
+            "max-size": self.max_size_mb,
+            "prefer": self.prefer,
+            "strategy": ", ".join(self.strategies),
+            "set": ", ".join(f"{name}={value}" for name, value in self.settings),
+            "cv": "x".join(map(str, self.cv)),
+            "seed": self.seed,
+        }
+        return {name: "" if value is None else str(value) for name, value in values.items()}
+
+    @property
     def adaptation_s(self) -> float:
         """The part of the budget that is not kept for a control, in seconds."""
         return self.budget_s / 2 if self.control == "network" else self.budget_s

@@ -71,6 +71,7 @@ class Made:
     curve: LearningCurve
     judgement: Judgement
     openings: int
+    asked: dict[str, str]
     trainings: tuple[TrainingRecord, ...] = ()
     rungs: tuple[RungRecord, ...] = ()
     unfinished: str = ""
@@ -128,6 +129,7 @@ def make_record(made: Made) -> Run:
             groups=made.split.train.groups,
         ),
         searches=made.searches,
+        asked=made.asked,
     )
 
 

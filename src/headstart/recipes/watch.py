@@ -213,12 +213,18 @@ def numbers_of(epoch: Epoch) -> dict[str, float]:
 
 
 def _in_words(epoch: Epoch) -> str:
-    words = [f"loss {epoch.train.loss:.3g}"]
-    if epoch.validation is not None:
-        words.append(f"held-out loss {epoch.validation.loss:.3g}")
-        if epoch.validation.accuracy is not None:
-            words.append(f"accuracy {epoch.validation.accuracy:.3f}")
-    return ", ".join(words)
+    """What fits beside a bar: both losses, and the scores of the held-out items, else of those that it trains on."""
+    found = epoch.validation or epoch.train
+    scores = {"accuracy": found.accuracy, "precision": found.precision, "recall": found.recall, "F1": found.f1}
+    return ", ".join(
+        [
+            f"loss {epoch.train.loss:.3g}",
+            *([] if epoch.validation is None else [f"held out {epoch.validation.loss:.3g}"]),
+            *(f"{name} {value:.2f}" for name, value in scores.items() if value is not None),
+            f"rate {epoch.lr:.0e}",
+            f"gradient {epoch.gradient_norm:.2g}",
+        ]
+    )
 
 
 def _finite(epoch: Epoch) -> Epoch:

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,9 @@ from typing import Any, Protocol
 from headstart.errors import OutputError
 
 _RUN = frozenset({"run.json", "report.html", "predictions_test.csv", "bundle", "log.jsonl", "tensorboard", ".DS_Store"})
+CONTENTS = "contents"
+"""The name, among what was asked for, of the items and their labels."""
+
 _REPLACED, _COPY = ".replaced", ".copy"
 
 
@@ -95,6 +98,33 @@ class Workspace:
         with _told(self.target), self._log.open("a", encoding="utf-8") as file:
             # Escapes, because a class may be named by a folder whose name is not Unicode.
             file.write(json.dumps(line) + "\n")
+
+    def check_goes_on(self, asked: Mapping[str, str]) -> None:
+        """Refuse to take an unfinished run of something else for one that this run goes on with.
+
+        Args:
+            asked: What decides what is found, by name.
+
+        Raises:
+            OutputError: If the unfinished run that is there was asked for something else, and must not be replaced.
+        """
+        if self._overwrite or not _is_unfinished(self.target):
+            return
+        record = _record(self.target)
+        before = record.get("asked") or {}  # older versions wrote none
+        differing = [
+            f"the data (it was {record['data']['source']})"
+            if each == CONTENTS
+            else f"--{each} (it was {before[each] or 'left out'})"
+            for each in asked
+            if before.get(each, asked[each]) != asked[each]
+        ]
+        if differing:
+            raise OutputError(
+                f"{str(self.target)!r} is an unfinished run, and goes on with the same data and options only, "
+                f"but now {' and '.join(differing)} {'differ' if len(differing) > 1 else 'differs'}",
+                hint="Repeat its command to go on, add --overwrite to replace it, or choose another --out.",
+            )
 
     def publish(self) -> None:
         """Put a copy of what is there into its place, and go on; whatever happens next, that much is kept.

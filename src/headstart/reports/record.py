@@ -626,6 +626,8 @@ class Run:
         prefer: How accuracy was weighed against cost: `small`, `balanced` or `accurate`.
         alternatives: What else is on a front of accuracy against cost, at another cost, the most accurate first.
         searches: The searches for settings, in order; empty where none was asked for.
+        asked: Data and options that decide what is found, by their names; an unfinished run goes on where these are the
+            same.
     """
 
     name: str
@@ -659,3 +661,4 @@ class Run:
     prefer: str = "balanced"
     alternatives: tuple[AlternativeRecord, ...] = ()
     searches: tuple[SearchRecord, ...] = ()
+    asked: dict[str, str] = field(default_factory=dict)

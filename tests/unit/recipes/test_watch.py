@@ -140,10 +140,10 @@ def test_the_terminal_shows_how_far_it_is_and_what_it_found() -> None:
         ("Training finetune on lite0, all items", 1),
     ]
     assert said.steps == [
-        (1, "loss 2, held-out loss 3, accuracy 0.510"),
-        (1, "loss 1, held-out loss 1.5, accuracy 0.520"),
-        (1, "loss 0.667, held-out loss 1, accuracy 0.530"),
-        (1, "loss 2"),
+        (1, "loss 2, held out 3, accuracy 0.51, precision 0.25, recall 0.75, F1 0.38, rate 1e-03, gradient 1.5"),
+        (1, "loss 1, held out 1.5, accuracy 0.52, precision 0.25, recall 0.75, F1 0.38, rate 1e-03, gradient 1.5"),
+        (1, "loss 0.667, held out 1, accuracy 0.53, precision 0.25, recall 0.75, F1 0.38, rate 1e-03, gradient 1.5"),
+        (1, "loss 2, accuracy 0.51, precision 0.25, recall 0.75, F1 0.38, rate 1e-03, gradient 1.5"),
     ]
     assert said.messages == [
         "finetune on lite0, fold 2 held out: The memory was too small.",
@@ -173,7 +173,9 @@ def test_after_a_training_that_was_killed_the_record_and_the_trackers_have_the_e
     watch, said, lines = _watched(resume, tracker)
     assert [epoch.number for epoch in watch.trainings[0].epochs] == [1, 2, 3]
     assert [call[1] for call in tracker.told if call[0] == "epoch"] == [3, 1, 2]
-    assert said.steps == [(3, "loss 0.667, held-out loss 1, accuracy 0.530")]
+    assert said.steps == [
+        (3, "loss 0.667, held out 1, accuracy 0.53, precision 0.25, recall 0.75, F1 0.38, rate 1e-03, gradient 1.5")
+    ]
     assert len(lines) == 1
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -319,6 +320,31 @@ def test_a_run_that_is_not_finished_makes_room_for_the_one_that_goes_on(here: Pa
     assert _content("runs/data") == "whole"
     with pytest.raises(OutputError, match="exists, and a run must not replace it unasked"):
         _attempt("runs/data", lambda workspace: workspace.finish())
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"contents": "a", "seed": "0", "strategy": ""}, ""),
+        ({"contents": "a", "seed": "1", "strategy": ""}, "but now --seed (it was 0) differs"),
+        (
+            {"contents": "b", "seed": "0", "strategy": "knn"},
+            "but now the data (it was photos/) and --strategy (it was left out) differ",
+        ),
+    ],
+)
+def test_an_unfinished_run_goes_on_with_the_same_data_and_options_only(
+    here: Path, now: dict[str, str], said: str
+) -> None:
+    Path("x").mkdir()
+    asked = {"contents": "a", "seed": "0", "strategy": ""}
+    record = {"schema": "headstart.run/1", "unfinished": "Killed.", "data": {"source": "photos/"}, "asked": asked}
+    Path("x/run.json").write_text(json.dumps(record))
+    refused = pytest.raises(OutputError, match=re.escape(said)) if said else contextlib.nullcontext()
+    with open_workspace("x", "data", overwrite=False) as workspace, refused:
+        workspace.check_goes_on(now)
+    with open_workspace("x", "data", overwrite=True) as workspace:
+        workspace.check_goes_on(now)
 
 
 def test_a_stranger_among_its_files_protects_an_unfinished_run_too(here: Path) -> None:

@@ -54,6 +54,7 @@ class FineTune:
         stage_decay: Each stage learns this many times as fast as the one above it.
         schedule: How the rate goes over the training.
         batch_size: Items a step.
+        accumulate: In how many pieces a step's items are computed; more of them take less memory and more time.
         weight_decay: As AdamW means it; biases and norms do not decay.
         label_smoothing: The share of the target that is spread over all classes.
         dropout: The share of the layer `last` that the head does not see in a step.
@@ -91,6 +92,7 @@ class FineTune:
     stage_decay: float = real(1.0, 0.1, 1.0, search=(0.3, 1.0))
     schedule: str = word(*SCHEDULES, search=False)
     batch_size: int = whole(16, 2, 1024, log=True, search=False)
+    accumulate: int = whole(1, 1, 64, search=False)
     weight_decay: float = real(0.01, 0.0, 1.0, log=True, search=(1e-3, 0.3))
     label_smoothing: float = real(0.1, 0.0, 0.5, search=(0.0, 0.3))
     dropout: float = real(0.2, 0.0, 0.9, search=(0.0, 0.6))

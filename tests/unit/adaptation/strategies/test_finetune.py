@@ -411,6 +411,15 @@ def test_the_start_is_measured_in_as_many_pieces_as_the_memory_has_room_for(
     assert {epoch.pieces for epoch in images.fit().history.epochs} == {4}
 
 
+def test_batches_in_pieces_make_the_same_steps(images: Case) -> None:
+    whole, pieces = (
+        images.fit(replace(QUICK, dropout=0.0, accumulate=pieces), folder=images.folder / f"in {pieces}")
+        for pieces in (1, 4)
+    )
+    assert {epoch.pieces for epoch in pieces.history.epochs} == {4}
+    np.testing.assert_allclose(pieces.logits, whole.logits, rtol=1e-3, atol=1e-3)
+
+
 def test_a_training_is_not_taken_up_in_another_precision(texts: Case) -> None:
     def die(epoch: Epoch) -> None:
         if epoch.number == 2:
