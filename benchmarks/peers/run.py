@@ -119,6 +119,7 @@ PEERS = {
     "linear_sklearn": Peer("linear_sklearn.py"),
     "headstart": Peer("headstart_fit.py", {"budget": "2m"}),
     OURS: Peer("headstart_fit.py", {"strategy": "finetune", "budget": "2m"}),
+    "headstart_contrastive": Peer("headstart_fit.py", {"strategy": "contrastive", "budget": "5m"}, None, ("text",)),
     "hf_trainer_1": Peer("hf_trainer.py", {"epochs": 1, **EXAMPLE}, TRAINER),
     "hf_trainer_3": Peer("hf_trainer.py", {"epochs": 3, **EXAMPLE}, TRAINER),
     "hf_trainer_5": Peer("hf_trainer.py", {"epochs": 5, **EXAMPLE}, TRAINER),
