@@ -181,9 +181,10 @@ def write_tuned(local: Local, parts: Cut, folder: Path, *, how: str) -> Local:
             layers=tuple(layer for layer in local.spec.layers if layer.name == "last"),
         )
         write_local(spec, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise OutputError(
-            f"the tuned backbone cannot be written to {str(folder)!r}: {error.strerror or error}",
+            f"the tuned backbone cannot be written to {str(folder)!r}: {why}",
             hint="Make room and start again: it goes on from the last epoch that was kept.",
         ) from error
     return open_local(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from tests.unit.backbones.tiny import save_bert, save_timm
 
 from headstart._fingerprint import sha256_bytes
@@ -83,6 +84,17 @@ def test_a_full_disk_is_said_and_leaves_nothing(tuned: Tuned, tmp_path: Path, mo
     with pytest.raises(OutputError, match="cannot be kept"):
         keep_tuned(replace(tuned), tmp_path / "a.tuned")
     assert list(tmp_path.glob("a.*")) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_full_disk_is_said_whoever_notices_it(local: Local, tmp_path: Path, error: Exception) -> None:
+    def full(folder: Path) -> None:
+        raise error
+
+    parts = replace(cut(local, 1), save=full)
+    with pytest.raises(OutputError, match=r"tuned backbone cannot be written to '.*': No space left on device") as said:
+        write_tuned(local, parts, tmp_path / "tuned", how="finetune")
+    assert "goes on from the last epoch" in said.value.hint
 
 
 def test_features_of_texts_of_any_length_come_in_the_order_asked_for(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tests.unit.backbones.tiny import save_bert, save_timm
 
@@ -25,7 +26,7 @@ from headstart.adaptation.strategies.variants import Soup
 from headstart.adaptation.tuning import Tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
-from headstart.errors import BackboneError, DataError, OptionError
+from headstart.errors import BackboneError, DataError, OptionError, OutputError
 from headstart.evaluation.calibration import calibrated_loss
 from headstart.features.extract import Compute, extract
 from headstart.features.memory import MemoryStore
@@ -172,6 +173,30 @@ def test_the_same_seed_gives_the_same_bits_also_after_a_kill(
     assert (again.local.sha256, again.head.weight.tobytes()) == bits
     assert again.chosen == whole.chosen
     assert case.fit(settings, seed=4).local.sha256 != bits[0]
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_epoch(texts: Case) -> None:
+    resource = pytest.importorskip("resource", reason="this system has no limit on the size of files")
+    whole = texts.fit()
+    bits = (whole.local.sha256, whole.head.weight.tobytes())
+    n_bytes = (whole.local.folder / "model.safetensors").stat().st_size
+    state, limits = texts.folder / "scratch", resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(epoch: Epoch) -> None:
+        if epoch.number == 3:  # its state is kept by now
+            resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes // 2, limits[1]))
+
+    try:
+        with pytest.raises(OutputError, match="tuned backbone cannot be written to") as said:
+            texts.fit(on_epoch=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert isinstance(said.value.__cause__, SafetensorError), "it is the weights that must not fit"
+    assert len(list(state.glob("*.training"))) == 1
+    seen: list[int] = []
+    again = texts.fit(on_epoch=lambda epoch: seen.append(epoch.number))
+    assert seen == []
+    assert (again.local.sha256, again.head.weight.tobytes()) == bits
 
 
 def test_held_out_targets_are_not_learnt_from(images: Case) -> None:
