@@ -176,8 +176,7 @@ def contrast(settings: Contrastive, job: Job) -> Tuned:
     for rest, found in crossed:
         logits[rest] = found
     tuned = write_tuned(job.local, body.parts, job.folder, how=settings.name)
-    file.unlink(missing_ok=True)
-    return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]))
+    return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]), (file,))
 
 
 def draw(

@@ -239,7 +239,8 @@ class Course:
                 on_epoch=on_epoch,
             )
         except GiveUp:
-            self._forget()
+            for file in self._files:
+                file.unlink(missing_ok=True)
             raise
         if settings.trains == "adapters":
             lora.merge(self._body.parts.network)
@@ -293,7 +294,7 @@ class Course:
         chosen: Mapping[str, int | float | str],
         choose: Callable[[Int[np.ndarray, " rows"]], Weights] | None = None,
     ) -> Tuned:
-        """Choose how far to go, write the backbone, and remove what only a kill would have needed.
+        """Choose how far to go, and write the backbone; the states of the trainings stay until the result is kept.
 
         Where held-out items choose something, the choice of each half of them gives the logits of the other half.
 
@@ -321,9 +322,8 @@ class Course:
         for rows, found in crossed:
             logits[rows] = found
         tuned = write_tuned(job.local, self._body.parts, job.folder, how=settings.name)
-        self._forget()
         chosen = {**chosen, "interpolation": share} if is_free else chosen
-        return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]))
+        return Tuned(tuned, head, logits, history, chosen, unit_blocks([last]), tuple(self._files))
 
     def _share(self, settings: FineTune, weights: Weights, rows: np.ndarray) -> float:
         """How far to go from the start: what was asked for, else what some held-out items choose, else all the way."""
@@ -345,11 +345,6 @@ class Course:
             counts = np.bincount(self._targets[self.rows], minlength=len(item_weights))
             item_weights = len(self.rows) / (np.count_nonzero(counts) * np.maximum(1, counts))
         return _Model(body, self._head, self._targets, settings, self._log_shares, item_weights, source)
-
-    def _forget(self) -> None:
-        """Remove the states of trainings, which only a kill would have needed."""
-        for file in self._files:
-            file.unlink(missing_ok=True)
 
     def _put(self, weights: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():

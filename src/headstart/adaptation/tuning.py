@@ -44,6 +44,7 @@ class Tuned:
         chosen: Settings that the held-out items chose, by name; with them another training needs no held-out items.
         directions: For each item that of the layer `last` of the new backbone, see `gate.unit_blocks`; None where an
             older version kept the result.
+        states: Files that only a kill before the result is kept would need; `keep_tuned` removes them.
     """
 
     local: Local
@@ -52,6 +53,7 @@ class Tuned:
     history: History
     chosen: Mapping[str, int | float | str] = field(default_factory=dict)
     directions: Float16[np.ndarray, "items width"] | None = None
+    states: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,9 @@ def write_tuned(local: Local, parts: Cut, folder: Path, *, how: str) -> Local:
 def keep_tuned(tuned: Tuned, file: Path) -> None:
     """Write what is not in the folder of the backbone to one file, so that a run that was killed need not train again.
 
+    Once that file is there the states of the training are removed; not before, as a kill in between would cost all
+    epochs.
+
     Args:
         tuned: What a training made.
         file: Where; it is there when it is complete.
@@ -211,10 +216,12 @@ def keep_tuned(tuned: Tuned, file: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise OutputError(
             f"what a training made cannot be kept in {str(file)!r}: {error}",
-            hint="Make room and start again: it goes on from the last training that was kept.",
+            hint="Make room and start again: it goes on from the last epoch that was kept.",
         ) from error
     finally:
         new.unlink(missing_ok=True)
+    for state in tuned.states:
+        state.unlink(missing_ok=True)
 
 
 def kept_tuned(file: Path, folder: Path) -> Tuned | None:

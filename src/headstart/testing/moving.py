@@ -33,7 +33,7 @@ from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.strategies import MovingStrategy, settings_of, settled
-from headstart.adaptation.tuning import Tuned
+from headstart.adaptation.tuning import Tuned, keep_tuned
 from headstart.backbones.resolve import WEIGHTS, Local, open_local, resolve
 from headstart.data.dataset import Items, Modality
 from headstart.errors import OptionError
@@ -203,7 +203,7 @@ def check_the_same_seed_gives_the_same_bits(make: MakeAnyMoving) -> None:
 
 
 def check_a_killed_training_goes_on(make: MakeAnyMoving) -> None:
-    """Where its last epoch ended, to the same bits; afterwards nothing of it is left in the scratch folder."""
+    """Where its last epoch ended, to the same bits; once it is kept nothing of it is left in the scratch folder."""
 
     def die(epoch: Epoch) -> None:
         if epoch.number == _EPOCHS - 1:
@@ -223,8 +223,20 @@ def check_a_killed_training_goes_on(make: MakeAnyMoving) -> None:
         assert [epoch.number for epoch in seen] == numbers, "it must go on where the last epoch ended"
         assert _bits(again) == _bits(expected), "a kill must not change the weights"
         assert again.chosen == expected.chosen, "a kill must not change what is chosen"
+        keep_tuned(again, folder / "kept")
         left = [file.name for file in (folder / "scratch").rglob("*.training")]
         assert not left, f"no state may be left in the scratch folder, but {', '.join(left)} is"
+
+
+def check_a_kill_before_it_is_kept_costs_no_epoch(make: MakeAnyMoving) -> None:
+    """What was trained to its end, and not kept by then, is there again without training, to the same bits."""
+    with _scratch() as folder:
+        once = _bits(_fit(_quick(make), _example_of(make), folder))
+        seen: list[Epoch] = []
+        again = _fit(_quick(make), _example_of(make), folder, on_epoch=seen.append)
+        assert not seen, f"no epoch may be trained again, but {len(seen)} were"
+        assert _bits(again) == once, "a kill must not change the weights"
+        assert again.history.epochs, "the epochs must still be told"
 
 
 def check_what_is_given_up_leaves_nothing(make: MakeAnyMoving) -> None:
@@ -445,6 +457,7 @@ MOVING_CHECKS: tuple[Callable[[MakeAnyMoving], None], ...] = (
     check_frozen_stages_keep_their_bits,
     check_the_same_seed_gives_the_same_bits,
     check_a_killed_training_goes_on,
+    check_a_kill_before_it_is_kept_costs_no_epoch,
     check_what_is_given_up_leaves_nothing,
     check_the_deadline_is_kept,
     check_there_is_one_record_an_epoch,

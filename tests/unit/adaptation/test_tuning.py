@@ -80,10 +80,24 @@ def test_a_full_disk_is_said_and_leaves_nothing(tuned: Tuned, tmp_path: Path, mo
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
+    state = tmp_path / "state.training"
+    state.touch()
     monkeypatch.setattr(tuning, "save_file", full)
     with pytest.raises(OutputError, match="cannot be kept"):
-        keep_tuned(replace(tuned), tmp_path / "a.tuned")
+        keep_tuned(replace(tuned, states=(state,)), tmp_path / "a.tuned")
     assert list(tmp_path.glob("a.*")) == []
+    assert state.exists(), "the training must go on from there"
+
+
+def test_what_only_a_kill_would_have_needed_goes_once_all_is_kept(tuned: Tuned, tmp_path: Path) -> None:
+    states = (tmp_path / "one.training", tmp_path / "other.training")
+    for state in states:
+        state.touch()
+    keep_tuned(replace(tuned, states=states), tmp_path / "a.tuned")
+    assert not any(state.exists() for state in states)
+    again = kept_tuned(tmp_path / "a.tuned", tmp_path / "tuned")
+    assert again is not None
+    assert again.states == ()
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])

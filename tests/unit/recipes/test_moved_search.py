@@ -113,9 +113,9 @@ class Tuner:
         BENCH.now += AFTER_S
         folder.mkdir()
         (folder / "network").write_text("weights")
-        state.unlink()
         tuned = replace(local, spec=replace(local.spec, name="a+tuner"))
-        return Tuned(tuned, start, self.logits(targets, 1.0), History(tuple(epochs), BENCH.ended, EPOCHS))
+        history = History(tuple(epochs), BENCH.ended, EPOCHS)
+        return Tuned(tuned, start, self.logits(targets, 1.0), history, states=(state,))
 
 
 @dataclass
@@ -216,6 +216,20 @@ def test_nothing_is_left_of_trials_but_the_best(tmp_path: Path) -> None:
     # Of the defaults and of the best trial the network, and what belongs to it.
     assert len([name for name in folders if name.startswith("tuner-")]) == 4
     assert len(move.watch.trainings) == 2
+
+
+def test_the_state_of_a_training_is_there_until_what_it_made_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    _searches(tmp_path / "kept", None)
+    assert list((tmp_path / "kept").glob("*.training")) == []
+    monkeypatch.setattr("headstart.adaptation.tuning.keep_tuned", kill)
+    with pytest.raises(KeyboardInterrupt):
+        _searches(tmp_path / "killed", None)
+    assert len(list((tmp_path / "killed").glob("*.training"))) == 1
 
 
 def test_without_being_asked_nothing_is_searched(tmp_path: Path, bench: Bench) -> None:

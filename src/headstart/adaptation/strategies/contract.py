@@ -219,7 +219,8 @@ class MovingStrategy(Protocol):
     ) -> Tuned:
         """Train, and write the new backbone. The same call after a kill goes on where the last epoch ended.
 
-        A training that is given up leaves nothing behind but activations that others share.
+        So it does until the result is kept: what is left for that is named in it, as `Tuned.states`. A training that
+        is given up leaves nothing behind but activations that others share.
 
         Args:
             local: The backbone.

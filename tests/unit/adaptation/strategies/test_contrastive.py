@@ -24,7 +24,7 @@ from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.strategies import MOVING
 from headstart.adaptation.strategies.contrastive import Contrastive
 from headstart.adaptation.strategies.settings import settings_of
-from headstart.adaptation.tuning import Tuned
+from headstart.adaptation.tuning import Tuned, keep_tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError
@@ -70,7 +70,10 @@ class Case:
             "folder": self.folder / "tuned",
             "scratch": self.folder / "scratch",
         }
-        return settings.fit(self.local, self.items, self.targets, self.start, compute=Compute(), **(asked | options))
+        given = (self.local, self.items, self.targets, self.start)
+        tuned = settings.fit(*given, compute=Compute(), **(asked | options))
+        keep_tuned(tuned, self.folder / "kept")
+        return tuned
 
     def right(self, tuned: Tuned) -> float:
         return float((tuned.logits.argmax(axis=1) == self.targets)[self.held_out].mean())

@@ -23,7 +23,7 @@ from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.settings import settings_of, settled
 from headstart.adaptation.strategies.variants import Soup
-from headstart.adaptation.tuning import Tuned
+from headstart.adaptation.tuning import Tuned, keep_tuned
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
 from headstart.errors import BackboneError, DataError, OptionError, OutputError
@@ -58,6 +58,11 @@ class Case:
         return found.features[0].layer("last")
 
     def fit(self, settings: FineTune = QUICK, **options: Any) -> Tuned:
+        tuned = self.unkept(settings, **options)
+        keep_tuned(tuned, self.folder / "kept")
+        return tuned
+
+    def unkept(self, settings: FineTune = QUICK, **options: Any) -> Tuned:
         asked = {"held_out": self.held_out, "folder": self.folder / "tuned", "scratch": self.folder / "scratch"}
         return settings.fit(self.local, self.items, self.targets, self.head, compute=Compute(), **(asked | options))
 
@@ -173,6 +178,24 @@ def test_the_same_seed_gives_the_same_bits_also_after_a_kill(
     assert (again.local.sha256, again.head.weight.tobytes()) == bits
     assert again.chosen == whole.chosen
     assert case.fit(settings, seed=4).local.sha256 != bits[0]
+
+
+@pytest.mark.parametrize(
+    "settings", [replace(QUICK, interpolation=None, patience=2), Soup(1, 2, 1e-3, batch_size=8, n_runs=2)]
+)
+def test_a_kill_before_the_result_is_kept_costs_no_epoch(texts: Case, settings: FineTune) -> None:
+    once = texts.unkept(settings)
+    bits, weight = once.local.sha256, once.head.weight
+    assert once.states
+    assert sorted(once.states) == sorted((texts.folder / "scratch").glob("*.training"))
+    seen: list[Epoch] = []
+    again = texts.fit(settings, on_epoch=seen.append)
+    assert seen == []
+    assert again.local.sha256 == bits
+    np.testing.assert_array_equal(again.head.weight, weight)
+    np.testing.assert_array_equal(again.logits, once.logits)
+    assert (again.history, again.chosen) == (once.history, once.chosen)
+    assert list((texts.folder / "scratch").glob("*.training")) == []
 
 
 def test_a_disk_that_is_full_at_the_end_costs_no_epoch(texts: Case) -> None:
