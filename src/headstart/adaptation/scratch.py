@@ -21,6 +21,7 @@ from headstart._randomness import generator
 from headstart.adaptation._batches import evenly
 from headstart.adaptation.epochs import Epoch, History
 from headstart.adaptation.loop import Loop, Step, train
+from headstart.adaptation.memory import said_plainly
 from headstart.adaptation.schedules import one_cycle
 from headstart.backbones.backbone import Batch
 from headstart.backbones.fresh import fresh
@@ -40,6 +41,7 @@ _LONGEST_GRADIENT = 1.0
 _DIVERGED = 100.0  # times what guessing loses: a network that nobody trained may begin with any loss
 _THREADS = 2  # decoding and resizing let go of the interpreter
 _NORM_BATCHES = 32
+_TOO_LARGE = "for this network and a batch of items"
 _TRIED = 16  # items in each of the two steps that are timed
 _EPOCHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 """Few numbers, so that a clock which runs a little differently seldom gives another one."""
@@ -73,6 +75,7 @@ class Plan:
     around_s: float
 
 
+@said_plainly(_TOO_LARGE)
 @kept_memory()
 def from_scratch(
     local: Local,
@@ -114,7 +117,7 @@ def from_scratch(
 
     Raises:
         OptionError: If there is to be no epoch.
-        BackboneError: If the library of the backbone cannot make its network anew.
+        BackboneError: If the library of the backbone cannot make its network anew, or the memory is too small.
         DamagedItem: If an image cannot be decoded.
         StoreError: If decoded pictures cannot be kept.
     """
@@ -160,6 +163,7 @@ def from_scratch(
     return Scratch(np.concatenate([np.zeros((0, n_classes)), *found]), history)
 
 
+@said_plainly(_TOO_LARGE)
 @kept_memory()
 def plan(
     local: Local, items: Items, n_unseen: int, *, seconds: float, compute: Compute, seed: int, scratch: Path

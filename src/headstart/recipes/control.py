@@ -12,6 +12,7 @@ from jaxtyping import Float64
 
 from headstart.backbones.resolve import Local
 from headstart.data.split import Split
+from headstart.errors import BackboneError
 from headstart.recipes.climb import RESERVE_S, Climb
 from headstart.recipes.options import FitOptions
 
@@ -68,21 +69,28 @@ def same_network(local: Local, sides: Split, climb: Climb, *, options: FitOption
     if seconds <= least_s:  # said without a look, which would take time that is not there
         return _left_out(name, _too_long(least_s, seconds), climb)
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=folder) as scratch:
-        planned = plan(
-            *(local, train.items, len(unseen)), seconds=seconds, compute=climb.compute, seed=seed, scratch=Path(scratch)
-        )
-        if not planned.epochs:
-            return _left_out(name, _too_long(planned.epoch_s + planned.around_s, seconds), climb)
-        found = from_scratch(
-            *(local, train.items, train.targets, unseen),
-            n_classes=len(train.classes),
-            epochs=planned.epochs,
-            compute=climb.compute,
-            seed=seed,
-            scratch=Path(scratch),
-            deadline=ends - planned.around_s,
-            progress=climb.progress,
-        )
+        try:
+            planned = plan(
+                *(local, train.items, len(unseen)),
+                seconds=seconds,
+                compute=climb.compute,
+                seed=seed,
+                scratch=Path(scratch),
+            )
+            if not planned.epochs:
+                return _left_out(name, _too_long(planned.epoch_s + planned.around_s, seconds), climb)
+            found = from_scratch(
+                *(local, train.items, train.targets, unseen),
+                n_classes=len(train.classes),
+                epochs=planned.epochs,
+                compute=climb.compute,
+                seed=seed,
+                scratch=Path(scratch),
+                deadline=ends - planned.around_s,
+                progress=climb.progress,
+            )
+        except BackboneError as error:  # such as too little memory; the model is there all the same
+            return _left_out(name, str(error), climb)
     done = len(found.history.epochs)
     climb.workspace.log("control", name=name, epochs=done, planned=planned.epochs, ended=found.history.ended)
     how_many = f"{done} of {planned.epochs} epochs" if done < planned.epochs else f"{done} epoch{'s'[: done != 1]}"

@@ -20,7 +20,7 @@ from headstart.adaptation.scratch import Scratch, from_scratch, plan
 from headstart.backbones.fresh import fresh
 from headstart.backbones.resolve import Local, resolve
 from headstart.data.dataset import Items
-from headstart.errors import OptionError, StoreError
+from headstart.errors import BackboneError, OptionError, StoreError
 from headstart.features.extract import Compute
 
 WORDS = ("small", "red", "old", "bird", "sleeps", "under")
@@ -216,3 +216,26 @@ def test_a_plan_takes_the_most_epochs_that_fit(texts: Case, monkeypatch: pytest.
     assert found.epoch_s == pytest.approx(72 / 16)
     assert found.around_s == pytest.approx(1 + (72 + 24) / 32 + (72 + 24) / 16 / 3)
     assert found.epochs == 3  # of 15 s that are left after the nine that the plan itself took
+
+
+@pytest.mark.parametrize("where", ["__init__", "probabilities"])
+def test_too_little_memory_is_said_plainly(texts: Case, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module._Model, where, _no_memory)
+    with pytest.raises(BackboneError, match="memory is too small for this network and a batch of items"):
+        texts.run(1)
+    assert not list(texts.folder.glob("scratch/*"))
+
+
+def test_too_little_memory_for_the_steps_of_a_plan_is_said_plainly(
+    images: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module._Model, "loss", _no_memory)
+    with pytest.raises(BackboneError, match="memory is too small for this network and a batch of items"):
+        plan(
+            *(images.local, images.items, 8), seconds=9.0, compute=Compute(), seed=0, scratch=images.folder / "scratch"
+        )
+    assert not list(images.folder.glob("scratch/*"))
+
+
+def _no_memory(*_: Any, **__: Any) -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)  # as PyTorch says it

@@ -14,6 +14,7 @@ from headstart.adaptation.scratch import Plan, Scratch
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local
 from headstart.data.split import Split, split
+from headstart.errors import BackboneError
 from headstart.recipes.control import same_network
 from headstart.recipes.options import FitOptions
 from recipes import made
@@ -130,3 +131,18 @@ def test_a_network_that_cannot_be_made_anew_is_left_out_aloud(training: Training
     assert said == found.note
     assert said.endswith("was not trained: its library cannot make it anew.")
     assert training.seconds is None
+
+
+@pytest.mark.parametrize("where", ["plan", "from_scratch"])
+def test_a_network_that_cannot_be_trained_is_left_out_aloud(
+    training: Training, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise BackboneError("the memory is too small for this network", hint="End other programs.")
+
+    monkeypatch.setattr(scratch, where, fail)
+    found, said = ask(tmp_path)
+    assert found.probabilities is None
+    assert said == found.note
+    assert said.endswith("was not trained: the memory is too small for this network.")
+    assert list(tmp_path.iterdir()) == []
