@@ -19,6 +19,7 @@ from headstart.adaptation import tuning
 from headstart.adaptation._held_out import halves
 from headstart.adaptation.epochs import Epoch
 from headstart.adaptation.heads import logistic
+from headstart.adaptation.heads.forms import LinearHead
 from headstart.adaptation.heads.scaling import Scaling
 from headstart.adaptation.strategies.finetune import FineTune
 from headstart.adaptation.strategies.settings import settings_of, settled
@@ -382,6 +383,74 @@ def test_each_class_counts_the_same_when_asked(images: Case) -> None:
         found = images.fit(replace(still, class_weights=weights)).history.epochs[0].train.loss
         assert found == pytest.approx(expected, rel=0.02)  # activations are kept in bfloat16
     assert np.mean(each) != pytest.approx(losses.mean(), rel=0.1)
+
+
+STILL = replace(QUICK, epochs=1, learning_rate=1e-6, dropout=0.0, label_smoothing=0.0, n_views=1, batch_size=64)
+"""One step at the start with all items in it: the loss of its epoch is that of the head which training began with."""
+
+
+def _log_shares_at_start(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Of the items that are not held out: the log of each class's probability, and their classes."""
+    logits = torch.from_numpy(case.head.logits(case.last(case.local)[~case.held_out]))
+    return logits.log_softmax(dim=1).numpy(), case.targets[~case.held_out]
+
+
+def test_label_smoothing_takes_a_part_of_the_target_to_all_classes(images: Case) -> None:
+    images.head = LinearHead(5 * images.head.weight, 5 * images.head.bias)  # sure of itself
+    logs, targets = _log_shares_at_start(images)
+    right, mean = logs[np.arange(len(targets)), targets].mean(), logs.mean()
+    for share in (0.0, 0.3):
+        found = images.fit(replace(STILL, label_smoothing=share)).history.epochs[0].train.loss
+        assert found == pytest.approx(-(1 - share) * right - share * mean, rel=0.02)  # activations are in bfloat16
+    assert abs(mean / right - 1) > 1, "the two must be told apart"
+
+
+def test_dropout_hides_parts_of_the_last_layer_in_training_alone(images: Case) -> None:
+    last, targets = images.last(images.local)[~images.held_out], images.targets[~images.held_out]
+    random, losses = np.random.default_rng(0), []
+    for _ in range(400):
+        seen = np.where(random.random(last.shape) < 0.5, 0, last / 0.5).astype(np.float32)
+        logits, wanted = torch.from_numpy(images.head.logits(seen)), torch.from_numpy(targets)
+        losses.append(float(torch.nn.functional.cross_entropy(logits, wanted)))
+    mean, spread = np.mean(losses), np.std(losses)
+    whole, part = (images.fit(replace(STILL, dropout=dropout)).history.epochs[0] for dropout in (0.0, 0.5))
+    # Without dropout it must not look like that.
+    assert abs(part.train.loss - mean) < 3 * spread < abs(whole.train.loss - mean)
+    assert part.validation is not None
+    assert whole.validation is not None
+    assert part.validation.loss == pytest.approx(whole.validation.loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("class_weights", ["equal", "balanced"])
+@pytest.mark.parametrize("n_seen", [0, 1])
+def test_a_class_with_one_training_item_or_none_is_trained_like_the_others(
+    images: Case, n_seen: int, class_weights: Any
+) -> None:
+    images.held_out[np.flatnonzero(images.targets == 1)[n_seen:]] = True
+    logs, targets = _log_shares_at_start(images)
+    shares = np.bincount(targets, minlength=2) / len(targets)
+    # The loss sees what the head says: what balance adds to logits was taken out of them before.
+    losses = -logs[np.arange(len(targets)), targets]
+    means = [losses[targets == target].mean() for target in np.unique(targets)]
+    asked = replace(STILL, balance=1.0, class_weights=class_weights, interpolation=None)
+    tuned = images.fit(asked)
+    expected = losses.mean() if class_weights == "equal" else np.mean(means)
+    assert tuned.history.epochs[0].train.loss == pytest.approx(expected, rel=0.02)
+    assert np.isfinite(tuned.logits).all()
+    # A class without items has no share that could be taken out of its answers.
+    added = np.log(np.where(shares > 0, shares, 1.0))
+    np.testing.assert_allclose(tuned.head.bias, images.head.bias - added, atol=1e-4)
+    assert "interpolation" in tuned.chosen
+
+
+def test_one_held_out_item_of_a_class_is_enough_to_be_judged(images: Case) -> None:
+    images.held_out[:] = np.arange(60) >= 40
+    only = np.flatnonzero(images.held_out & (images.targets == 1))
+    images.held_out[only[1:]] = False
+    tuned = images.fit(replace(QUICK, interpolation=None))
+    assert tuned.chosen["interpolation"] in (0.25, 0.5, 0.75, 1.0)
+    assert np.isfinite(tuned.logits).all()
+    assert all(np.isfinite(epoch.validation.loss) for epoch in tuned.history.epochs if epoch.validation)
 
 
 def test_the_last_soup_is_made_of_the_trainings_that_held_out_items_chose(images: Case) -> None:
