@@ -258,7 +258,7 @@ def test_settings_out_of_range_are_refused(setting: str, value: Any, rule: str) 
 
 def test_every_field_is_a_setting_that_its_default_satisfies() -> None:
     settings = settings_of(FineTune)
-    assert len(settings) == len(fields(FineTune)) == 25
+    assert len(settings) == len(fields(FineTune)) == 26
     assert all(setting.allows(getattr(FineTune(), name)) for name, setting in settings.items())
 
 
