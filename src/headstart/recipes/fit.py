@@ -29,7 +29,7 @@ from headstart.recipes.consider import consider
 from headstart.recipes.ending import Ending
 from headstart.recipes.ladder import Ladder
 from headstart.recipes.limits import not_too_costly
-from headstart.recipes.move import Move, check_adapters, check_modality
+from headstart.recipes.move import Move, check_backbones, check_modality
 from headstart.recipes.options import FitOptions
 from headstart.recipes.race import MOST_PASSES, race, shortlist
 from headstart.recipes.reading import name_of, read
@@ -83,7 +83,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             considered = consider(dataset, options, home, clock, progress)
             backbones = considered.backbones
             check_modality(options.every_strategy, dataset.modality)
-            check_adapters(options.every_strategy, backbones)
+            check_backbones([make() for make in options.moves], backbones)
             workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
             asked = {**options.asked, CONTENTS: dataset.fingerprint}
             workspace.check_goes_on(asked)

@@ -19,6 +19,7 @@ from headstart.adaptation.predictor import AnyPredictor, Part, Predictor
 from headstart.adaptation.strategies import MOVING, STRATEGIES, MakeMoving, MovingStrategy, Strategy
 from headstart.adaptation.strategies.linear import Linear
 from headstart.adaptation.strategies.settings import Value, settled, values_of
+from headstart.backbones.loaders import can_be_cut
 from headstart.backbones.resolve import Local
 from headstart.backbones.tensors import has_linear_layers
 from headstart.data.dataset import Dataset, Items
@@ -62,17 +63,23 @@ def check_modality(strategies: Iterable[Strategy | MovingStrategy], modality: st
             )
 
 
-def check_adapters(strategies: Iterable[Strategy | MovingStrategy], backbones: Sequence[Local]) -> None:
-    """Refuse adapters where no backbone has layers that they could stand beside, before anything is computed.
+def check_backbones(strategies: Iterable[MovingStrategy], backbones: Sequence[Local]) -> None:
+    """Refuse what no backbone can be trained with, before anything is computed.
 
     Args:
-        strategies: What was asked for.
+        strategies: Those of the asked ones that move weights.
         backbones: Those that come into question.
 
     Raises:
         OptionError: If one cannot be used.
     """
     for strategy in strategies:
+        if not any(can_be_cut(local.spec) for local in backbones):
+            raise OptionError(
+                f"the strategy {strategy.name!r} moves weights, but those of "
+                f"{' and '.join(local.spec.name for local in backbones)} cannot be moved",
+                hint="Choose a network of timm for images, one of transformers for texts, or the strategy linear.",
+            )
         if getattr(strategy, "trains", "") == "adapters" and not any(map(has_linear_layers, backbones)):
             raise OptionError(
                 f"the strategy {strategy.name!r} trains adapters beside linear layers, "

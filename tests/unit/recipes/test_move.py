@@ -23,7 +23,7 @@ from headstart.features.extract import Compute, Features
 from headstart.features.memory import MemoryStore
 from headstart.recipes import move as module
 from headstart.recipes.climb import Climb
-from headstart.recipes.move import Move, check_adapters, check_modality
+from headstart.recipes.move import Move, check_backbones, check_modality
 from headstart.recipes.watch import Watch
 from headstart.recipes.workspace import Clock, NoLog
 from headstart.search.candidates import Proposal, try_out
@@ -328,10 +328,27 @@ def test_adapters_are_refused_where_no_network_has_linear_layers(tmp_path: Path)
         }
         save_file(tensors, tmp_path / name / WEIGHTS)
     conv, vit = (Local(spec(name), tmp_path / name, {}) for name in ("conv", "vit"))
-    check_adapters([FineTune(), Lora()], [conv, vit])
-    check_adapters([FineTune()], [conv])
+    check_backbones([FineTune(), Lora()], [conv, vit])
+    check_backbones([FineTune()], [conv])
     for asked in (Lora(), FineTune(trains="adapters")):
         with pytest.raises(
             OptionError, match="trains adapters beside linear layers, but there are none below the head of conv"
         ):
-            check_adapters([asked], [conv])
+            check_backbones([asked], [conv])
+
+
+def test_networks_whose_weights_cannot_be_moved_are_refused_at_once() -> None:
+    timm, torchvision, tower, text = (
+        Local(replace(spec(name), loader=loader, modality=modality), Path(), {})
+        for name, loader, modality in (
+            ("a", "timm", "image"),
+            ("b", "torchvision", "image"),
+            ("c", "transformers", "image"),
+            ("d", "transformers", "text"),
+        )
+    )
+    check_backbones([FineTune()], [torchvision, timm])
+    check_backbones([FineTune()], [text])
+    check_backbones([], [torchvision])
+    with pytest.raises(OptionError, match="moves weights, but those of b and c cannot be moved"):
+        check_backbones([FineTune()], [torchvision, tower])

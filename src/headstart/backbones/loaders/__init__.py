@@ -25,6 +25,9 @@ _MODULES = {
 }
 
 
+_CUT = {"timm": "image", "transformers": "text"}
+
+
 class Loader(Protocol):
     """What a loader module offers."""
 
@@ -36,6 +39,15 @@ class Loader(Protocol):
 
     def load(self, spec: BackboneSpec, folder: Path, device: str, precision: Precision) -> Backbone:
         """The backbone, ready to run."""
+
+
+def can_be_cut(spec: BackboneSpec) -> bool:
+    """Whether networks of this kind are run in two parts, as moving their weights needs; of one a trial tells.
+
+    Args:
+        spec: Of the backbone.
+    """
+    return _CUT.get(spec.loader) == spec.modality
 
 
 def loader(name: str) -> Loader:
