@@ -34,7 +34,9 @@ def main() -> int:
     finally:
         interrupts.release()
         # What there is goes with the process; to look through a million objects of PyTorch once more takes a second.
-        gc.freeze()
+        # triton, which comes with what trains, lists on the terminal what of its own was not collected.
+        if "triton" not in sys.modules:
+            gc.freeze()
     # Whoever unwinds may turn an interruption into another error, or finish what is worth finishing.
     return code if interrupts.received is None else 128 + interrupts.received
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,13 @@ def test_a_reader_that_has_enough_is_no_error(arguments: list[str]) -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs triton, which comes with torch on Linux")
+def test_a_process_with_triton_ends_without_a_list_of_what_was_not_collected() -> None:
+    process = begin("ready(); raise KeyboardInterrupt", preamble="import triton.runtime.jit")
+    _, errors = process.communicate(timeout=60)
+    assert errors == INTERRUPTED
 
 
 @posix
