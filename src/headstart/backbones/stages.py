@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from headstart.backbones.backbone import Batch
-from headstart.backbones.loaders import loader
+from headstart.backbones.loaders import can_be_cut, loader
 from headstart.backbones.precision import Precision
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec
@@ -71,10 +71,10 @@ def cut(local: Local, n_stages: int | None, *, device: str = "cpu", precision: P
         BackboneError: If networks of this kind cannot be cut.
     """
     spec = local.spec
-    make: Any = getattr(loader(spec.loader), "cut", None)
-    if make is None:
-        raise uncuttable(spec)
-    made: Cut = make(spec, local.folder, n_stages, device, precision)
+    if not can_be_cut(spec):
+        raise _uncuttable(spec)
+    make: Any = loader(spec.loader)
+    made: Cut = make.cut(spec, local.folder, n_stages, device, precision)
     example = _example(spec)
     made.network.eval()
     for parameter in made.network.parameters():
@@ -83,9 +83,9 @@ def cut(local: Local, n_stages: int | None, *, device: str = "cpu", precision: P
     try:
         last = made.upper(*made.lower(example))
     except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise uncuttable(spec) from error
+        raise _uncuttable(spec) from error
     if last.shape != expected.shape or not (last - expected).norm() <= _ROUNDING[precision] * expected.norm():
-        raise uncuttable(spec)
+        raise _uncuttable(spec)
     last.sum().backward()  # type: ignore[no-untyped-call]
     for parameter in made.network.parameters():
         parameter.requires_grad = parameter.grad is not None
@@ -106,7 +106,7 @@ def boundary(names: list[str], n_stages: int | None, spec: BackboneSpec) -> int:
         BackboneError: If there are none.
     """
     if not names:
-        raise uncuttable(spec)
+        raise _uncuttable(spec)
     if n_stages is None:
         return 0
     if not 1 <= n_stages <= len(names):
@@ -117,7 +117,7 @@ def boundary(names: list[str], n_stages: int | None, spec: BackboneSpec) -> int:
     return len(names) - n_stages
 
 
-def uncuttable(spec: BackboneSpec) -> BackboneError:
+def _uncuttable(spec: BackboneSpec) -> BackboneError:
     """The error for a network that has no stages which could be run on their own."""
     return BackboneError(
         f"the weights of {spec.name!r} cannot be moved, because {spec.architecture!r} cannot be run in two parts",

@@ -80,13 +80,13 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
     ):
         with clock.step("read"):
             dataset = read(data, options, store, progress)
+            asked = {**options.asked, CONTENTS: dataset.fingerprint}
+            workspace.check_goes_on(asked)
             considered = consider(dataset, options, home, clock, progress)
             backbones = considered.backbones
             check_modality(options.every_strategy, dataset.modality)
             check_backbones([make() for make in options.moves], backbones)
             workspace.log("read", n=len(dataset), classes=dataset.classes, left_out=len(dataset.left_out))
-            asked = {**options.asked, CONTENTS: dataset.fingerprint}
-            workspace.check_goes_on(asked)
         climb = Climb(dataset.items, store, store, compute, clock, workspace, progress)
         backbones = not_too_costly(
             backbones, climb, max_latency_ms=options.max_latency_ms, max_size_mb=options.max_size_mb

@@ -16,7 +16,7 @@ from headstart.backbones.loaders._bert import open_bert, write_bert
 from headstart.backbones.loaders._texts import cut_text, open_text
 from headstart.backbones.precision import Precision
 from headstart.backbones.spec import BackboneSpec, Source
-from headstart.backbones.stages import Cut, uncuttable
+from headstart.backbones.stages import Cut
 
 
 class _Kind(Loader, Protocol):
@@ -55,14 +55,12 @@ def fresh(spec: BackboneSpec, folder: Path, device: str) -> Fresh:
 
 
 def cut(spec: BackboneSpec, folder: Path, n_stages: int | None, device: str, precision: Precision) -> Cut:
-    """The network in two parts; image towers cannot be cut.
+    """The network in two parts; of those for texts, see `can_be_cut`.
 
     Raises:
         OptionError: If the network has fewer layers.
-        BackboneError: If it is an image tower, or as `load`.
+        BackboneError: As `load`.
     """
-    if spec.image is not None:
-        raise uncuttable(spec)
     if (network := open_bert(folder, spec.name)) is not None:
         write = partial(write_bert, network, folder, name=spec.name)
         return cut_text(spec, folder, network, n_stages, device, precision, write=write)
