@@ -24,9 +24,6 @@ from headstart.evaluation.records import Difference, Estimate, Verdict
 
 _Z = 1.959963984540054
 
-TIE_MARGIN = 0.02
-"""A model that is further behind the best than this is no tie, however few items there are to tell."""
-
 
 def compare(
     targets: Int[np.ndarray, " items"],
@@ -144,19 +141,21 @@ def verdict(difference: Difference) -> Verdict:
     return "hurts" if difference.high < 0 else "no difference"
 
 
-def is_tie(behind: Difference) -> bool:
+def is_tie(behind: Difference, *, margin: float) -> bool:
     """Whether the evidence does not set a model apart from the best: its interval holds 0, and it is near enough.
 
     Args:
         behind: The best model minus this one, on the same items.
+        margin: What is further behind is no tie, however few items there are to tell; in accuracy, 0 to 1.
     """
-    return behind.low <= 0 and behind.value <= TIE_MARGIN
+    return behind.low <= 0 and behind.value <= margin
 
 
 def would_tie(
     correct_best: Bool[np.ndarray, "*repeats items"],
     correct_other: Bool[np.ndarray, "*repeats items"],
     *,
+    margin: float,
     clusters: Int[np.ndarray, " items"] | None = None,
 ) -> bool:
     """As `is_tie` of `compare_correct`, fast enough to be asked thousands of times.
@@ -167,12 +166,13 @@ def would_tie(
     Args:
         correct_best: Whether the best model is right, on one item or more.
         correct_other: Whether the other one is.
+        margin: As there.
         clusters: For each item the number of its group; each item is its own where None.
     """
     totals, n_repeats = _total_gains(correct_best, correct_other)
     gains = totals / n_repeats
     value, n = float(gains.mean()), float(len(gains))
-    if value > TIE_MARGIN:
+    if value > margin:
         return False
     if clusters is not None:
         between = float((np.bincount(clusters, weights=gains - value) ** 2).sum()) / n**2

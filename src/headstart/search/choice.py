@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from headstart.evaluation.comparison import TIE_MARGIN, compare_correct, is_tie
+from headstart.evaluation.comparison import compare_correct, is_tie
 from headstart.evaluation.records import Difference
 from headstart.search.candidates import Candidate, operations
 from headstart.search.combine import Combination
@@ -18,6 +18,7 @@ from headstart.search.preference import (
     is_small_loss,
     most_worthwhile,
     pays,
+    tie_margin,
 )
 
 AnyCandidate = Candidate | Moved
@@ -60,11 +61,12 @@ def choose(
     """Choose by out-of-fold accuracy; ties go to the cheaper, and so does what is more accurate but not worth its cost.
 
     A candidate ties with the most accurate one when the 95 % interval of their paired difference contains zero and it
-    is at most 2 points behind, on the items that both were tested on and by the accuracy to expect on all of them: that
-    few items cannot tell two apart does not make the worse one good. Among those of equal cost, such as several layers
-    of one pass, the more accurate wins, then the one with the lower log loss, then the narrower. Where weights moved
-    and only some folds were tried, the accuracy is that of the head which the training started from, on all items, and
-    what moving brought on those that were tried; ties are told apart on the items that both have.
+    is at most half a point, or one item, behind, on the items that both were tested on and by the accuracy to expect on
+    all of them: that few items cannot tell two apart does not make the worse one good. Among those of equal cost, such
+    as several layers of one pass, the more accurate wins, then the one with the lower log loss, then the narrower.
+    Where weights moved and only some folds were tried, the accuracy is that of the head which the training started
+    from, on all items, and what moving brought on those that were tried; ties are told apart on the items that both
+    have.
 
     Where operations are known, each doubling of them must take away 1 % of the errors: the cheapest is taken of those
     that tie and of the one that is most worthwhile by that measure. For `small`, those count as well that are at most
@@ -79,7 +81,7 @@ def choose(
     best, tied, winner = decide(
         candidates,
         merit=_merit,
-        ties=lambda best, each: _is_near(best, each) and is_tie(ahead_of(best, each, groups)),
+        ties=lambda best, each: _is_tie(best, each, groups),
         cost=lambda each: each.proposal.cost,
         prefer=prefer,
     )
@@ -106,15 +108,16 @@ def expected_accuracy(candidate: AnyCandidate | Combination) -> float:
     return candidate.accuracy.value
 
 
-def _is_near(best: AnyCandidate, other: AnyCandidate) -> bool:
-    """Whether a candidate is within the margin of a tie by what is to be expected on all items.
+def _is_tie(best: AnyCandidate, other: AnyCandidate, groups: Sequence[str] | None) -> bool:
+    """Whether a candidate ties with the best, by the items that both have and by what is to be expected on all.
 
     A training that was tested on one fold is hardly ever set apart by these items alone, although its start may be
     far behind on all of them. Where all items were tested, they say it themselves.
     """
-    if best.tested.all() and other.tested.all():
-        return True
-    return round(expected_accuracy(best) - expected_accuracy(other), 9) <= TIE_MARGIN
+    ahead = ahead_of(best, other, groups)
+    margin = tie_margin(ahead.n)
+    is_near = expected_accuracy(best) - expected_accuracy(other) <= margin
+    return (is_near or bool(best.tested.all() and other.tested.all())) and is_tie(ahead, margin=margin)
 
 
 _Tried = TypeVar("_Tried")

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headstart.evaluation.calibration import softmax
-from headstart.evaluation.comparison import TIE_MARGIN, would_tie
+from headstart.evaluation.comparison import would_tie
 from headstart.evaluation.metrics import SMALLEST_PROBABILITY, share_right
 from headstart.evaluation.records import Estimate
 from headstart.evaluation.selection_bias import Pick, optimism
 from headstart.search.candidates import repeated_accuracy
 from headstart.search.choice import AnyCandidate, decide
 from headstart.search.moving import Moved, some
-from headstart.search.preference import Preference
+from headstart.search.preference import Preference, tie_margin
 from headstart.search.trials import Searched, Trial
 
 
@@ -156,11 +156,15 @@ def chooser(
 
         def ties(best: _Seen, each: _Seen) -> bool:
             both, n = best.tested & each.tested, min(len(best.rounds), len(each.rounds))
-            is_near = round(best.merit[0] - each.merit[0], 9) <= TIE_MARGIN
+            margin = tie_margin(max(1, int(both.sum())))
             return (
-                is_near
-                and bool(both.any())
-                and would_tie(best.rounds[:n, both], each.rounds[:n, both], clusters=None if own is None else own[both])
+                bool(both.any())
+                and best.merit[0] - each.merit[0] <= margin
+                and would_tie(
+                    *(best.rounds[:n, both], each.rounds[:n, both]),
+                    margin=margin,
+                    clusters=None if own is None else own[both],
+                )
             )
 
         behind = {number for field, tested in fields for number in _all_but_best(field, rows & tested)}

@@ -19,8 +19,20 @@ MOST_LOSS = 0.03
 MOST_ERRORS = 1.5
 """How many times the errors of the most accurate one `small` accepts."""
 
+TIE_MARGIN = 0.005
+"""Whoever is further behind the most accurate one, and by more than one item, is no tie."""
+
 _FEWEST_ERRORS = 1e-6  # so that the logarithm of none is a number
 _ROUNDING = 1e-9
+
+
+def tie_margin(n_items: int) -> float:
+    """How far behind the most accurate one a tie may be, in accuracy (docs/decisions/0008-what-a-tie-is.md).
+
+    Args:
+        n_items: That the two are compared on; one of them is no evidence.
+    """
+    return max(TIE_MARGIN, 1 / n_items) + _ROUNDING
 
 
 def doublings(gflops: float, instead_of: float) -> float:

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from headstart.backbones.spec import BackboneSpec, Layer, Source
-from headstart.evaluation.comparison import TIE_MARGIN
 from headstart.evaluation.records import Difference
 from headstart.features.extract import Features
 from headstart.selection import ranking as module
 from headstart.selection.prior import Prior
-from headstart.selection.ranking import Ranking, rank
+from headstart.selection.ranking import TIE_MARGIN, Ranking, rank
 
 TARGETS = np.arange(120) % 3
 

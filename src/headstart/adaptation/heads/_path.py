@@ -1,4 +1,4 @@
-"""From strong penalties to weak ones, all folds together, each strength from where the stronger one ended."""
+"""The strengths of the penalty one after the other, all folds together, each from where its neighbour ended."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from scipy.special import logsumexp
 from headstart.adaptation.heads._descent import State
 from headstart.adaptation.heads._door import Prepared
 from headstart.adaptation.heads._groups import Group
-
-_TURNED_UP = 1.1
-"""A path is left when the out-of-fold log loss is this many times the best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,34 +59,31 @@ class Folds:
             states, tried[l2] = self._at(l2, states)
         return tried
 
-    def best_of(
-        self, strengths: Sequence[float], *, weaker: Sequence[float], stronger: Sequence[float]
-    ) -> tuple[dict[float, Tried], bool]:
-        """These strengths until the log loss turns up, and those beyond an end as long as they are better.
+    def best_of(self, strengths: Sequence[float], *, begin: float) -> dict[float, Tried]:
+        """Downhill from one of these strengths, as the log loss falls: first to weaker ones, else to stronger ones.
+
+        The loss has one valley along them, so of sixteen strengths three to six are tried.
 
         Args:
             strengths: From strong to weak.
-            weaker: What to try when the weakest is the best, from strong to weak.
-            stronger: What to try when the strongest is the best, from weak to strong.
+            begin: Which of them to begin with.
 
         Returns:
-            What was tried, and whether it was left because the log loss had turned up.
+            What was tried: where it ends before the last of the strengths, the outermost one is worse than the best.
         """
-        tried: dict[float, Tried] = {}
-        states: Sequence[State | None] = [None] * len(self.groups)
-        turned_up = False
-        for l2 in (*strengths, *weaker):
-            if l2 in weaker and _best(tried) != min(tried):
+        first = place = strengths.index(begin)
+        states, best = self._at(begin, [None] * len(self.groups))
+        tried = {begin: best}
+        for step in (1, -1):
+            while 0 <= place + step < len(strengths):
+                reached, found = self._at(strengths[place + step], states)
+                tried[strengths[place + step]] = found
+                if found.log_loss >= best.log_loss:
+                    break
+                place, states, best = place + step, reached, found
+            if place > first:  # one that is stronger was worse
                 break
-            states, tried[l2] = self._at(l2, states)
-            turned_up = tried[l2].log_loss > _TURNED_UP * tried[_best(tried)].log_loss
-            if turned_up:
-                break
-        for l2 in stronger:
-            if _best(tried) != max(tried):
-                break
-            tried.update(self.all_of([l2]))
-        return tried, turned_up
+        return tried
 
     def _at(self, l2: float, states: Sequence[State | None]) -> tuple[list[State | None], Tried]:
         """One strength, for each group from its last state."""
@@ -109,7 +103,3 @@ class Folds:
         own = wide[np.arange(n_items), targets]
         loss = float((logsumexp(wide, axis=1) - own).mean())
         return reached, Tried(oof, loss, float((wide.argmax(axis=1) == targets).mean()))
-
-
-def _best(tried: dict[float, Tried]) -> float:
-    return min(tried, key=lambda l2: tried[l2].log_loss)

@@ -3,7 +3,7 @@
 Objective: Σ_i w_i · CE_i + (l2 / 2) ‖W‖², the bias not penalised, so l2 is scikit-learn's 1 / C. With two classes ‖W‖²
 is the squared length of the difference of the two rows, as in scikit-learn.
 
-Folds and subsets share one product of the features with themselves, each strength begins where the stronger one ended,
+Folds and subsets share one product of the features with themselves, each strength begins where its neighbour ended,
 and a step costs one product of that matrix with the coefficients of all classes (see `_geometry` and `_descent`).
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,16 +24,16 @@ from headstart.adaptation.heads._path import Folds, Tried
 from headstart.adaptation.heads.forms import LinearHead
 from headstart.errors import OptionError
 
-_GRID = tuple(float(f"{10 ** (1 - half / 2):.3g}") for half in range(-4, 12))
-STRENGTHS: tuple[float, ...] = _GRID[4:12]
-"""From strong (10) to weak (0.00316), for features whose rows have a mean squared length of 1 (see `Scaling`)."""
+STRENGTHS: tuple[float, ...] = tuple(float(f"{10 ** (3 - half / 2):.3g}") for half in range(16))
+"""From strong (1,000) to weak (0.0000316), for features whose rows have a mean squared length of 1 (see `Scaling`)."""
+
+_BEGIN = 0.1
+"""In the middle of those that are best on real features: few labels want stronger ones, thousands weaker ones."""
 
 _FINE = 1e-11
 """Gain per item, in nats, below which a final fit is done: probabilities agree with scikit-learn's to about 1e-5."""
 _COARSE = 1e-5
 """The same while strengths are compared: out-of-fold log loss near the best is then right to about 1e-3."""
-
-Ending = Literal["turned up", "all tried"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,6 @@ class LogisticPath:
         log_loss: Mean out-of-fold log loss in nats, for each strength; lower is better.
         accuracy: Out-of-fold accuracy from 0 to 1, for each strength.
         best: The position of the strength with the lowest log loss.
-        ended: Why no weaker strength was tried: the log loss had clearly turned up, or there was none left.
     """
 
     strengths: tuple[float, ...]
@@ -55,7 +53,6 @@ class LogisticPath:
     log_loss: tuple[float, ...]
     accuracy: tuple[float, ...]
     best: int
-    ended: Ending
 
     @property
     def at_edge(self) -> bool:
@@ -89,8 +86,8 @@ def cross_validate(
         targets: The class of each item.
         folds: The fold of each item. Its out-of-fold logits come from a head that was fitted on all other folds.
         n_classes: The number of classes; some may have no item.
-        strengths: The penalties to try, all of them. If not given, `STRENGTHS`, left early when the log loss has turned
-            up, and continued by up to four while the best one is at an end.
+        strengths: The penalties to try, all of them. If not given, those of `STRENGTHS` on the way from its middle to
+            where the log loss is lowest, and the first beyond.
         n_views: Views of each item. Each counts as one part in so many of an item, a fold holds out all views of its
             items, and the results are those of the first view.
         overwrite: Whether float32 features may be written over, which saves a copy of them.
@@ -110,12 +107,11 @@ def cross_validate(
     problems = Folds(items, np.searchsorted(names, folds), group(items, masks), _COARSE, n_views)
     with one_thread():
         if chosen is not None:
-            return _record(problems.all_of(chosen), turned_up=False)
-        tried, turned_up = problems.best_of(STRENGTHS, weaker=_GRID[12:], stronger=_GRID[3::-1])
-        return _record(tried, turned_up=turned_up)
+            return _record(problems.all_of(chosen))
+        return _record(problems.best_of(STRENGTHS, begin=_BEGIN))
 
 
-def _record(tried: dict[float, Tried], *, turned_up: bool) -> LogisticPath:
+def _record(tried: dict[float, Tried]) -> LogisticPath:
     strengths = tuple(sorted(tried, reverse=True))
     results = [tried[l2] for l2 in strengths]
     losses = tuple(each.log_loss for each in results)
@@ -125,7 +121,6 @@ def _record(tried: dict[float, Tried], *, turned_up: bool) -> LogisticPath:
         log_loss=losses,
         accuracy=tuple(each.accuracy for each in results),
         best=losses.index(min(losses)),
-        ended="turned up" if turned_up else "all tried",
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from headstart.adaptation.heads import _path, logistic
+from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads._door import prepare
 from headstart.adaptation.heads._geometry import ByColumns, ByItems
 from headstart.adaptation.heads._groups import group
@@ -88,37 +88,45 @@ def test_folds_may_have_any_numbers():
     np.testing.assert_array_equal(plain.oof_logits, renamed.oof_logits)
 
 
-def test_the_path_is_left_when_the_log_loss_has_turned_up():
+@pytest.mark.parametrize("spread", [6.0, 2.0, 0.1])
+def test_the_search_ends_where_all_strengths_say_that_the_best_is(spread):
+    features, targets = clusters(80, 40, 2, spread=spread)
+    folds = np.arange(80) // 2 % 5
+    path = cross_validate(features, targets, folds, n_classes=2)
+    whole = cross_validate(features, targets, folds, n_classes=2, strengths=STRENGTHS)
+    assert len(whole.strengths) == len(STRENGTHS)
+    assert path.l2 == whole.l2
+    assert path.log_loss[path.best] == pytest.approx(whole.log_loss[whole.best], abs=1e-3)
+
+
+def test_only_the_neighbours_of_the_best_are_tried():
     features, targets = clusters(80, 40, 2, spread=6.0)
     path = cross_validate(features, targets, np.arange(80) // 2 % 5, n_classes=2)
-    assert path.ended == "turned up"
-    assert len(path.strengths) < len(STRENGTHS)
-    assert path.log_loss[-1] > _path._TURNED_UP * min(path.log_loss)
-    assert path.l2 == path.strengths[path.best] == path.strengths[int(np.argmin(path.log_loss))]
+    assert not path.at_edge
+    places = [STRENGTHS.index(l2) for l2 in path.strengths]
+    begin, best = STRENGTHS.index(logistic._BEGIN), STRENGTHS.index(path.l2)
+    assert places == list(range(min(begin, best) - 1, max(begin, best) + 2))
 
 
 def test_weaker_strengths_are_tried_while_the_weakest_is_the_best():
     features, targets = clusters(60, 30, 3, spread=0.1)
     path = cross_validate(features, targets, np.arange(60) // 3 % 5, n_classes=3)
-    assert path.strengths[: len(STRENGTHS)] == STRENGTHS
-    assert len(path.strengths) == len(STRENGTHS) + 4
+    assert path.strengths == STRENGTHS[STRENGTHS.index(logistic._BEGIN) :]
     assert path.at_edge
-    assert path.ended == "all tried"
 
 
 def test_stronger_strengths_are_tried_while_the_strongest_is_the_best():
     rng = np.random.default_rng(0)
     features = rng.standard_normal((60, 30)).astype(np.float32)
     path = cross_validate(features, rng.permutation(60) % 2, np.arange(60) % 5, n_classes=2)
-    assert max(path.strengths) > STRENGTHS[0]
-    assert path.best == 0
+    assert path.l2 > 10 > logistic._BEGIN
+    assert path.best <= 1
 
 
 def test_strengths_that_were_asked_for_are_all_tried():
     features, targets = clusters(60, 30, 2, spread=6.0)
     path = cross_validate(features, targets, np.arange(60) // 2 % 3, n_classes=2, strengths=[1e-4, 10, 1, 1])
     assert path.strengths == (10.0, 1.0, 1e-4)
-    assert path.ended == "all tried"
     assert path.oof_logits.shape == (3, 60, 2)
 
 
@@ -268,6 +276,5 @@ def test_one_thread_is_given_back():
 
 
 def test_the_default_strengths_go_from_strong_to_weak():
-    assert len(STRENGTHS) == 8
     assert list(STRENGTHS) == sorted(STRENGTHS, reverse=True)
-    assert set(STRENGTHS) < set(logistic._GRID)
+    assert logistic._BEGIN in STRENGTHS
