@@ -7,16 +7,11 @@ closer to those of float32, because fewer intermediate results are rounded.
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-_TOLERANCE = 1e-3
-
-Run = Callable[[Any], Sequence[Any]]
-"""Sends an example through a network and returns every output that is kept."""
+from headstart.backbones.loaders._pairs import Run, replace_module, same_outputs, traced
 
 
 def fold_batch_norm(network: Any, run: Run) -> Any:
@@ -30,54 +25,17 @@ def fold_batch_norm(network: Any, run: Run) -> Any:
         run: Returns all outputs that are used later.
     """
     with torch.no_grad():
-        before, pairs = _traced(network, run)
-        if not pairs:
+        found = traced(network, run, _is_norm)
+        if not found.pairs:
             return network
         folded = copy.deepcopy(network)
-        for convolution, norm in pairs:
+        for convolution, norm in found.pairs:
             _fold(folded, convolution, norm)
-        after = run(folded)
-    return folded if all(_close(new, old) for new, old in zip(after, before, strict=True)) else network
+        return folded if same_outputs(run(folded), found.outputs) else network
 
 
-def _close(new: Any, old: Any) -> bool:
-    if not (torch.is_tensor(new) and torch.is_tensor(old)):
-        return False
-    return bool((new - old).norm() <= _TOLERANCE * old.norm())
-
-
-def _traced(network: Any, run: Run) -> tuple[Sequence[Any], list[tuple[str, str]]]:
-    """The outputs, and the names of convolutions and of the BatchNorms that take theirs, where each runs once."""
-    names = {module: name for name, module in network.named_modules()}
-    made_by: dict[int, tuple[str, torch.Tensor]] = {}  # holding the tensors keeps their ids unique
-    found: list[tuple[str, str]] = []
-    calls: Counter[str] = Counter()
-
-    def after_convolution(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        del inputs
-        calls[names[module]] += 1
-        made_by[id(output)] = (names[module], output)
-
-    def after_norm(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        del output
-        calls[names[module]] += 1
-        if id(inputs[0]) in made_by:
-            found.append((made_by[id(inputs[0])][0], names[module]))
-
-    hooks = []
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            hooks.append(module.register_forward_hook(after_convolution))
-        elif isinstance(module, torch.nn.BatchNorm2d) and module.running_var is not None:
-            hooks.append(module.register_forward_hook(after_norm))
-    try:
-        outputs = run(network)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    norms_behind = Counter(convolution for convolution, _ in found)
-    once = [pair for pair in found if calls[pair[0]] == calls[pair[1]] == norms_behind[pair[0]] == 1]
-    return outputs, once
+def _is_norm(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.BatchNorm2d) and module.running_var is not None
 
 
 def _fold(network: Any, convolution_name: str, norm_name: str) -> None:
@@ -94,8 +52,7 @@ def _fold(network: Any, convolution_name: str, norm_name: str) -> None:
     convolution.bias = _frozen(shift + (bias - norm.running_mean) * gain)
     # timm's BatchNormAct2d carries the activation that follows.
     rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
-    parent, _, leaf = norm_name.rpartition(".")
-    setattr(network.get_submodule(parent), leaf, torch.nn.Sequential(*rest))
+    replace_module(network, norm_name, torch.nn.Sequential(*rest))
 
 
 def _frozen(values: torch.Tensor) -> torch.nn.Parameter:

@@ -22,6 +22,7 @@ from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._cutting import input_of
 from headstart.backbones.loaders._folding import fold_batch_norm
+from headstart.backbones.loaders._fusing import fuse_activations
 from headstart.backbones.loaders._images import (
     example_pictures,
     grid_layer,
@@ -65,7 +66,9 @@ class TimmBackbone:
         example = example_pictures(wanted.size_px)
         frozen = network.eval().requires_grad_(requires_grad=False)
         folded = fold_batch_norm(frozen, lambda each: _outputs(each, example, self._stages))
-        self._network = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
+        placed = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
+        picture = example.to(self._device, self._dtype, memory_format=torch.channels_last)
+        self._network = fuse_activations(placed, lambda each: _outputs(each, picture, self._stages))
         self._normalised = normaliser(wanted, self._device)
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:

@@ -20,6 +20,7 @@ from headstart.backbones.backbone import Batch
 from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._folding import fold_batch_norm
+from headstart.backbones.loaders._fusing import fuse_activations
 from headstart.backbones.loaders._images import (
     example_pictures,
     grid_layer,
@@ -56,7 +57,9 @@ class TorchvisionBackbone:
         example = example_pictures(wanted.size_px)
         frozen = network.eval().requires_grad_(requires_grad=False)
         folded = fold_batch_norm(frozen, lambda each: _outputs(each, example, spec))
-        self._network = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
+        placed = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
+        picture = example.to(self._device, self._dtype, memory_format=torch.channels_last)
+        self._network = fuse_activations(placed, lambda each: _outputs(each, picture, spec))
         self._normalised = normaliser(wanted, self._device)
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:
