@@ -30,6 +30,7 @@ class Job:
         scratch: A folder for whatever the peer writes.
         seed: 0 or greater.
         threads: How many the processor may use.
+        started: When the process was started, in seconds since 1970.
         settings: Of the peer.
     """
 
@@ -42,6 +43,7 @@ class Job:
     scratch: str
     seed: int
     threads: int
+    started: float
     settings: dict[str, Any]
 
     @property

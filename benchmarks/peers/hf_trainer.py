@@ -1,13 +1,17 @@
 """Full fine-tuning with transformers' Trainer, as its examples do it.
 
-Settings: `epochs`, `learning_rate`, `augment`. Whatever is not set here is Trainer's default: batches of 8, AdamW
-without weight decay, a rate that falls linearly to nothing, float32 on a processor. Pictures are prepared as
-`run_image_classification.py` of transformers' examples prepares them for timm's networks: timm's own transforms of
+Settings: `epochs`, or `within_s`; `learning_rate`, `augment`. With `within_s` it trains for as many steps as end, with
+the test, in so many seconds from the start of the process: two steps and a batch of the test on a copy of the network
+say what a step takes, and the schedule is that of so many steps. Whatever is not set here is Trainer's default: batches
+of 8, AdamW without weight decay, a rate that falls linearly to nothing, float32 on a processor. Pictures are prepared
+as `run_image_classification.py` of transformers' examples prepares them for timm's networks: timm's own transforms of
 training (random crops, flips, colours) and of evaluation; without `augment` those of evaluation for both.
 """
 
 from __future__ import annotations
 
+import copy
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 MAX_TOKENS = 256  # as headstart's
+BATCH = 8  # Trainer's default
+END_S = 2.0  # for what comes before the first step and behind the test
 
 
 class Pictures(Dataset[dict[str, Any]]):
@@ -69,6 +75,35 @@ def for_texts(job: Job, train: Items, test: Items, n_classes: int) -> tuple[Any,
     return network, *sides, transformers.DataCollatorWithPadding(tokenizer)
 
 
+def steps_within(job: Job, network: Any, of_train: Any, of_test: Any, collator: Any) -> int:
+    """As many steps as the time allows, with the test behind them.
+
+    Args:
+        job: Says when the process was started, and how long it may take.
+        network: Is left as it is.
+        of_train: Training items.
+        of_test: Test items.
+        collator: Makes batches.
+    """
+    copied = copy.deepcopy(network)
+    optimiser = torch.optim.AdamW(copied.parameters(), lr=1e-5)
+    step_s = []
+    for _ in range(2):
+        begin = time.monotonic()
+        copied.train()(**collator([of_train[row] for row in range(BATCH)])).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        step_s.append(time.monotonic() - begin)
+    begin = time.monotonic()
+    with torch.inference_mode():
+        copied.eval()(**collator([of_test[row] for row in range(BATCH)]))
+    test_s = (time.monotonic() - begin) * len(of_test) / BATCH
+    left_s = job.settings["within_s"] - (time.time() - job.started) - test_s - END_S
+    if left_s < min(step_s):
+        sys.exit(f"no step ends in {job.settings['within_s']} s: the test alone takes about {test_s:.0f} s")
+    return int(left_s / min(step_s))
+
+
 def main() -> None:
     """Train, test, answer."""
     job = read_job()
@@ -77,9 +112,13 @@ def main() -> None:
     train, test, classes = read_items(job)
     prepare = for_images if job.modality == "image" else for_texts
     network, of_train, of_test, collator = prepare(job, train, test, len(classes))
+    if "within_s" in job.settings:
+        length = {"max_steps": steps_within(job, network, of_train, of_test, collator)}
+    else:
+        length = {"num_train_epochs": job.settings["epochs"]}
     arguments = transformers.TrainingArguments(
         output_dir=str(Path(job.scratch) / "trainer"),
-        num_train_epochs=job.settings["epochs"],
+        **length,
         learning_rate=job.settings["learning_rate"],
         seed=job.seed,
         use_cpu=True,

@@ -126,6 +126,8 @@ PEERS = {
     "hf_trainer_1_suited": Peer("hf_trainer.py", {"epochs": 1, **SUITED}, TRAINER, ("image",)),
     "hf_trainer_3_suited": Peer("hf_trainer.py", {"epochs": 3, **SUITED}, TRAINER, ("image",)),
     "hf_trainer_5_suited": Peer("hf_trainer.py", {"epochs": 5, **SUITED}, TRAINER, ("image",)),
+    "hf_trainer_5m": Peer("hf_trainer.py", {"within_s": 300, **EXAMPLE}, TRAINER),
+    "hf_trainer_5m_suited": Peer("hf_trainer.py", {"within_s": 300, **SUITED}, TRAINER, ("image",)),
     "fastai_1": Peer("fastai_tune.py", {"epochs": 1}, FASTAI, ("image",)),
     "fastai_3": Peer("fastai_tune.py", {"epochs": 3}, FASTAI, ("image",)),
     "setfit_20": Peer("setfit_tune.py", {"max_steps": 20}, SETFIT, ("text",)),
@@ -277,6 +279,7 @@ def measure(task: Task, scratch: Path, where: str) -> Row:
             scratch=own,
             seed=task.seed,
             threads=options.threads,
+            started=time.time(),
             settings=task.settings,
         )
         file = Path(own) / "job.json"

@@ -175,11 +175,12 @@ class Ladder:
 
     def _make(self, rung: Rung) -> None:
         before, begin = self._best, time.monotonic()
+        predicted_s = min(rung.seconds, self.climb.left_s)  # a training has fewer epochs where there is less time
         self._tried.add(rung.name)
         rung.make()
         record = RungRecord(
             name=rung.name,
-            predicted_s=round(rung.seconds, 1),
+            predicted_s=round(predicted_s, 1),
             seconds=round(time.monotonic() - begin, 1),
             predicted_gain=round(rung.gain, 4),
             gain=round(self._best - before, 4),
@@ -239,9 +240,11 @@ class Ladder:
 
     def _say_plan(self, ordered: Sequence[Rung]) -> None:
         """What comes next, and what it costs; a person can then still say that it is too much."""
-        steps = [f"{each.name} (about {each.seconds + each.later_s:.0f} s)" for each in ordered[:_MOST_SHOWN]]
+        left_s = self.climb.left_s
+        costs = [(each.name, min(each.seconds + each.later_s, left_s)) for each in ordered[:_MOST_SHOWN]]
+        steps = [f"{name} (about {seconds:.0f} s)" for name, seconds in costs]
         more = f" and {len(ordered) - _MOST_SHOWN} more" if len(ordered) > _MOST_SHOWN else ""
-        self.climb.progress.say(f"Next: {', then '.join(steps)}{more}; {self.climb.left_s:.0f} s are left for it.")
+        self.climb.progress.say(f"Next: {', then '.join(steps)}{more}; {left_s:.0f} s are left for it.")
 
 
 def _share_taken(moved: Moved) -> float:

@@ -176,6 +176,7 @@ def test_without_time_for_all_items_a_training_must_promise_more_than_these_woul
         assert cost.alone_s < 40 < cost.least_s
         ladder.ascend()
         assert _rungs(ladder) == expected
+        assert all(rung.predicted_s == 40 < cost.first_s for rung in ladder.rungs)  # it has fewer epochs then
 
 
 def test_weights_are_not_moved_unasked_where_hardly_an_error_is_left(begin: Begin, clock: Turned) -> None:
