@@ -27,10 +27,11 @@ from pathlib import Path
 import numpy as np
 
 from _provenance import provenance
-from headstart.evaluation.comparison import TIE_MARGIN, would_tie
+from headstart.evaluation.comparison import would_tie
 from headstart.evaluation.intervals import share
 from headstart.evaluation.selection_bias import optimism
 from headstart.search.choice import decide
+from headstart.search.preference import tie_margin
 
 SCENARIOS = (("equal", 1), ("equal", 4), ("spread", 4), ("ahead", 4))  # and how many prices there are
 METHODS = ("apparent", "fifths", "product", "bbc")
@@ -53,7 +54,7 @@ def rule(right: np.ndarray, losses: np.ndarray, prices: np.ndarray) -> Rule:
         # The lower end of Bonett and Price's interval, as in `headstart.evaluation.comparison`.
         centre = value * n / (n + 2)
         low = centre - _Z * np.sqrt(((apart * n + 2) / (n + 2) - centre**2) / (n + 2))
-        tied = np.flatnonzero((np.minimum(value, low) <= 0) & (value <= TIE_MARGIN))
+        tied = np.flatnonzero((np.minimum(value, low) <= 0) & (value <= tie_margin(int(n))))
         cheapest = tied[prices[tied] == prices[tied].min()]
         return int(cheapest[np.lexsort((loss[cheapest], -n_right[cheapest]))[0]])
 
@@ -69,7 +70,7 @@ def slowly(right: np.ndarray, losses: np.ndarray, prices: np.ndarray) -> int:
     return decide(
         range(len(right)),
         merit=merit,
-        ties=lambda best, each: would_tie(right[best], right[each]),
+        ties=lambda best, each: would_tie(right[best], right[each], margin=tie_margin(right.shape[1])),
         cost=lambda each: (float(prices[each]), 0),
     )[2]
 

@@ -1,8 +1,8 @@
 """Full fine-tuning with transformers' Trainer, as its examples do it.
 
 Settings: `epochs`, or `within_s`; `learning_rate`, `augment`. With `within_s` it trains for as many steps as end, with
-the test, in so many seconds from the start of the process: two steps and a batch of the test on a copy of the network
-say what a step takes, and the schedule is that of so many steps. Whatever is not set here is Trainer's default: batches
+the test, in so many seconds from the start of the process: some steps and batches of the test on a copy of the network
+say what they take, and the schedule is that of so many steps. Whatever is not set here is Trainer's default: batches
 of 8, AdamW without weight decay, a rate that falls linearly to nothing, float32 on a processor. Pictures are prepared
 as `run_image_classification.py` of transformers' examples prepares them for timm's networks: timm's own transforms of
 training (random crops, flips, colours) and of evaluation; without `augment` those of evaluation for both.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch.utils.data import Dataset
 
 MAX_TOKENS = 256  # as headstart's
 BATCH = 8  # Trainer's default
+TRIALS = 5  # steps and batches whose mean says how many there is time for
 END_S = 2.0  # for what comes before the first step and behind the test
 
 
@@ -85,23 +87,38 @@ def steps_within(job: Job, network: Any, of_train: Any, of_test: Any, collator: 
         of_test: Test items.
         collator: Makes batches.
     """
+    random = torch.Generator().manual_seed(job.seed)
     copied = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(copied.parameters(), lr=1e-5)
-    step_s = []
-    for _ in range(2):
-        begin = time.monotonic()
-        copied.train()(**collator([of_train[row] for row in range(BATCH)])).loss.backward()
+
+    def some(items: Any) -> Any:
+        return collator([items[row] for row in torch.randperm(len(items), generator=random)[:BATCH].tolist()])
+
+    def train() -> None:
+        copied.train()(**some(of_train)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(copied.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
-        step_s.append(time.monotonic() - begin)
-    begin = time.monotonic()
-    with torch.inference_mode():
-        copied.eval()(**collator([of_test[row] for row in range(BATCH)]))
-    test_s = (time.monotonic() - begin) * len(of_test) / BATCH
+
+    def test() -> None:
+        with torch.inference_mode():
+            copied.eval()(**some(of_test))
+
+    step_s, batch_s = (_seconds(each) for each in (train, test))
+    test_s = batch_s * len(of_test) / BATCH
     left_s = job.settings["within_s"] - (time.time() - job.started) - test_s - END_S
-    if left_s < min(step_s):
+    if left_s < step_s:
         sys.exit(f"no step ends in {job.settings['within_s']} s: the test alone takes about {test_s:.0f} s")
-    return int(left_s / min(step_s))
+    return int(left_s / step_s)
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    """Of a call, on average, once it is warm."""
+    call()
+    begin = time.monotonic()
+    for _ in range(TRIALS):
+        call()
+    return (time.monotonic() - begin) / TRIALS
 
 
 def main() -> None:

@@ -33,8 +33,7 @@ from headstart.recipes.climb import Climb
 from headstart.recipes.watch import Watch
 from headstart.reports.record import TrainingRecord
 from headstart.search.candidates import Candidate
-from headstart.search.choice import ahead_of, choose, expected_accuracy
-from headstart.search.combine import LEAST_ITEMS
+from headstart.search.choice import ahead_of, choose
 from headstart.search.moving import Moved, judge_moved, some, starting_head
 from headstart.search.trials import looks
 
@@ -265,18 +264,11 @@ class Move:
         return ()
 
     def go_on(self) -> None:
-        """Train without further folds, the most accurate first, while that says something and there is time.
-
-        It does while it is open whether moving the weights helps, and for the best candidate where one more fold makes
-        it enough items to judge an average of it with heads on features.
-        """
+        """Train without further folds, in turn, while it is open whether moving the weights helps and there is time."""
         for fold in self._order[1:]:
-            for attempt in sorted(self._attempts, key=_promise, reverse=True):
+            for attempt in self._attempts:
                 before, left_s, rival = attempt.moved, self._left_s(attempt.local), self._open_rival(attempt)
-                if before is None:
-                    continue
-                is_open = rival is not None or before.difference.low <= 0 <= before.difference.high
-                if not is_open and not self._is_short_of(before, fold):
+                if before is None or not (rival or before.difference.low <= 0 <= before.difference.high):
                     continue
                 reserved_s = max(each.moved.final_s for each in self._attempts if each.moved)
                 # Of two that are compared, one is not worth a fold without the other.
@@ -291,12 +283,6 @@ class Move:
                     place = next(n for n, each in enumerate(self.climb.candidates) if each is before)
                     self.climb.candidates[place] = attempt.moved
                     self._tell(attempt.moved)
-
-    def _is_short_of(self, moved: Moved, fold: int) -> bool:
-        """Whether it is the best candidate, and with this fold enough items are tested for an average with others."""
-        is_best = moved is max(self.climb.candidates, key=expected_accuracy)
-        n_tested = int(np.count_nonzero(moved.tested))
-        return is_best and n_tested < LEAST_ITEMS <= n_tested + int(np.count_nonzero(self.folds == fold))
 
     def vary(self, base: Moved, settings: Mapping[str, Value], look: Look, *, deadline: float) -> Attempt:
         """Train the strategy of a candidate with other settings, from the same head and without the same items.
@@ -660,11 +646,6 @@ class Move:
         if seconds > 0:
             n_seen = strategy.n_seen(n_items) * len(epochs) / strategy.n_epochs(n_items)
             self.climb.remember_pace(_called(strategy, attempt.local), n_seen / seconds)
-
-
-def _promise(attempt: Attempt) -> float:
-    """The accuracy to be expected; 0 where nothing came of it."""
-    return expected_accuracy(attempt.moved) if attempt.moved else 0.0
 
 
 def _n_seen(strategy: MovingStrategy, n_items: int, epochs: Sequence[Epoch]) -> float:

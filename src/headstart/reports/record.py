@@ -531,7 +531,7 @@ class RungRecord:
     Attributes:
         name: The backbone that was computed, or `backbone · layer · strategy` where weights moved.
         predicted_s: What it was expected to take, in seconds; of a training that on one fold less than all items, and
-            no more than there was time for.
+            no more than was left.
         seconds: What it took.
         predicted_gain: The accuracy that it was expected to add to that of the best candidate, from −1 to 1.
         gain: What it added, out-of-fold.

@@ -114,10 +114,11 @@ def _is_tie(best: AnyCandidate, other: AnyCandidate, groups: Sequence[str] | Non
     A training that was tested on one fold is hardly ever set apart by these items alone, although its start may be
     far behind on all of them. Where all items were tested, they say it themselves.
     """
+    are_whole = best.tested.all() and other.tested.all()
+    if not are_whole and expected_accuracy(best) - expected_accuracy(other) > tie_margin(len(best.tested)):
+        return False
     ahead = ahead_of(best, other, groups)
-    margin = tie_margin(ahead.n)
-    is_near = expected_accuracy(best) - expected_accuracy(other) <= margin
-    return (is_near or bool(best.tested.all() and other.tested.all())) and is_tie(ahead, margin=margin)
+    return is_tie(ahead, margin=tie_margin(ahead.n))
 
 
 _Tried = TypeVar("_Tried")

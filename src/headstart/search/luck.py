@@ -156,13 +156,12 @@ def chooser(
 
         def ties(best: _Seen, each: _Seen) -> bool:
             both, n = best.tested & each.tested, min(len(best.rounds), len(each.rounds))
-            margin = tie_margin(max(1, int(both.sum())))
             return (
                 bool(both.any())
-                and best.merit[0] - each.merit[0] <= margin
+                and best.merit[0] - each.merit[0] <= tie_margin(len(both))
                 and would_tie(
                     *(best.rounds[:n, both], each.rounds[:n, both]),
-                    margin=margin,
+                    margin=tie_margin(int(both.sum())),
                     clusters=None if own is None else own[both],
                 )
             )

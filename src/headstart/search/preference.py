@@ -19,7 +19,7 @@ MOST_LOSS = 0.03
 MOST_ERRORS = 1.5
 """How many times the errors of the most accurate one `small` accepts."""
 
-TIE_MARGIN = 0.005
+_TIE_MARGIN = 0.005
 """Whoever is further behind the most accurate one, and by more than one item, is no tie."""
 
 _FEWEST_ERRORS = 1e-6  # so that the logarithm of none is a number
@@ -32,7 +32,7 @@ def tie_margin(n_items: int) -> float:
     Args:
         n_items: That the two are compared on; one of them is no evidence.
     """
-    return max(TIE_MARGIN, 1 / n_items) + _ROUNDING
+    return max(_TIE_MARGIN, 1 / n_items) + _ROUNDING
 
 
 def doublings(gflops: float, instead_of: float) -> float:

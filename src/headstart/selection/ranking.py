@@ -19,7 +19,7 @@ from headstart.selection.prior import Prior, combine
 from headstart.selection.scores.knn import knn_right
 from headstart.selection.scores.loo_ridge import loo_right
 
-TIE_MARGIN = 0.02
+RACE_MARGIN = 0.02
 """Whoever is further behind in a look at some of the items is no tie."""
 _WORTH = 0.0025
 """Expected accuracy that is given away for a backbone that costs less to run."""
@@ -131,7 +131,7 @@ def rank(
     names.sort(key=lambda name: (-promise[name], contenders[name].backbone.running_cost, name))
     best = max(names, key=lambda name: loo[name])
     behind = {name: compare_correct(scored[best].loo, scored[name].loo, groups=groups) for name in names}
-    ties = {name for name in names if name == best or is_tie(behind[name], margin=TIE_MARGIN)}
+    ties = {name for name in names if name == best or is_tie(behind[name], margin=RACE_MARGIN)}
     order = sorted(names, key=lambda name: name not in ties)
     losses = _losses({name: behind[name] for name in order if name in ties}, best, priors, accuracy=loo[best])
     near = [name for name, loss in losses.items() if loss <= _WORTH]

@@ -73,9 +73,64 @@ class Branching(nn.Module):
         return raw + self.activation(raw)
 
 
-def test_where_the_output_would_change_nothing_is_fused() -> None:
+def test_where_the_output_would_change_the_activation_stays() -> None:
     network = prepared(Branching())
+    fused = fuse_activations(network, run)
+    assert (count(fused, _fusing._Convolution), count(fused, nn.ReLU)) == (1, 1)
+    torch.testing.assert_close(run(fused), run(network))
+
+
+class Looking(nn.Module):
+    """Something else looks at the weights of the convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.activation = nn.Conv2d(3, 8, 3), nn.ReLU()
+
+    def forward(self, pictures: Any) -> Any:
+        return self.activation(self.convolution(pictures)) * self.convolution.weight.mean()
+
+
+def test_a_convolution_whose_weights_are_looked_at_stays() -> None:
+    network = prepared(Looking())
     assert fuse_activations(network, run) is network
+
+
+class InPlace(nn.Module):
+    """As timm's ResNets: the shortcut is added in place, between the convolution and its activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.one, self.other = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
+
+    def forward(self, pictures: Any) -> Any:
+        maps = self.second(self.one(self.first(pictures)))
+        maps += pictures
+        return self.other(maps)
+
+
+def test_what_is_added_in_place_is_not_clipped_before() -> None:
+    network = prepared(InPlace())
+    fused = fuse_activations(network, run)
+    assert (count(fused, _fusing._Convolution), count(fused, nn.ReLU)) == (2, 1)
+    torch.testing.assert_close(run(fused), run(network))
+
+
+class Named(nn.Module):
+    """Modules that are called by the names of their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.activation = nn.Conv2d(3, 8, 3), nn.ReLU()
+
+    def forward(self, pictures: Any) -> Any:
+        return self.activation(input=self.convolution(input=pictures))
+
+
+def test_modules_that_are_called_by_name_are_left_alone() -> None:
+    network = prepared(Named())
+    torch.testing.assert_close(run(fuse_activations(network, run)), run(network))
 
 
 class Residual(nn.Module):
@@ -138,9 +193,22 @@ def test_another_processor_and_another_torch_get_the_network_as_it_is(monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(platform, "machine", lambda: "arm64")
         assert fuse_activations(network, run) is network
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.backends.mkldnn, "enabled", False)
+        assert fuse_activations(network, run) is network
 
     def refuse(*arguments: Any) -> Any:
         raise AttributeError(arguments)
 
     monkeypatch.setattr(_fusing, "_Convolution", refuse)
-    assert fuse_activations(network, run) is network
+    _fusing._has_operators.cache_clear()
+    try:
+        assert fuse_activations(network, run) is network
+    finally:
+        _fusing._has_operators.cache_clear()
+
+
+def test_no_weights_are_copied_but_those_of_convolutions() -> None:
+    network = prepared(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 2)))
+    fused = fuse_activations(network, run)
+    assert [id(each) for each in fused.parameters()] == [id(each) for each in network[3].parameters()]

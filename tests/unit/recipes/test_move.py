@@ -145,20 +145,6 @@ def test_time_for_a_training_on_all_items_is_kept(clock: Turned, tmp_path: Path)
     assert clock.now + 12.5 <= 60
 
 
-def test_the_best_one_is_tested_on_enough_items_for_an_average(
-    clock: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """20 items are in a fold, and it is settled after the first that moving helps."""
-    for least, n_tested in ((19, 20), (20, 20), (21, 40), (40, 40), (41, 20)):
-        monkeypatch.setattr(module, "LEAST_ITEMS", least)
-        (tmp_path / f"{least}").mkdir()
-        move, _ = made(tmp_path / f"{least}", budget_s=1000 + clock.now, apart=0.1)
-        move.try_all([lambda: Training(clock, share=1.0)], [LOCAL], needed=True)
-        assert move.climb.candidates[-1].difference.low > 0
-        move.go_on()
-        assert move.climb.candidates[-1].accuracy.n == n_tested
-
-
 @pytest.mark.parametrize("share", [0.1, 1.0])
 def test_where_it_is_settled_whether_moving_helps_there_are_no_further_folds(
     clock: Turned, tmp_path: Path, share: float

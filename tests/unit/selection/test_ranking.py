@@ -13,7 +13,7 @@ from headstart.evaluation.records import Difference
 from headstart.features.extract import Features
 from headstart.selection import ranking as module
 from headstart.selection.prior import Prior
-from headstart.selection.ranking import TIE_MARGIN, Ranking, rank
+from headstart.selection.ranking import RACE_MARGIN, Ranking, rank
 
 TARGETS = np.arange(120) % 3
 
@@ -130,7 +130,7 @@ def test_further_behind_than_two_points_is_no_tie_however_few_items_there_are(
     other[20 : 40 + n_worse] = False
     _with_right(monkeypatch, {1.0: best, 2.0: other})
     ranking = _rank(_marked("best", 1.0, 100), _marked("other", 2.0, 100), targets=np.arange(100) % 2)
-    assert TIE_MARGIN == 0.02
+    assert RACE_MARGIN == 0.02
     assert [each.tie for each in ranking.rows] == [True, tie]
 
 

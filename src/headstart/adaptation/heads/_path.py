@@ -13,6 +13,9 @@ from headstart.adaptation.heads._descent import State
 from headstart.adaptation.heads._door import Prepared
 from headstart.adaptation.heads._groups import Group
 
+_BUMP = 1e-3
+"""Nats that a strength may be worse than the best without ending the search: problems are solved to about as much."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tried:
@@ -62,7 +65,8 @@ class Folds:
     def best_of(self, strengths: Sequence[float], *, begin: float) -> dict[float, Tried]:
         """Downhill from one of these strengths, as the log loss falls: first to weaker ones, else to stronger ones.
 
-        The loss has one valley along them, so of sixteen strengths three to six are tried.
+        Along them the loss usually has one valley (it need not: Stephenson, Udell and Broderick 2021,
+        arXiv:2107.09194), so that of sixteen strengths three to six are tried.
 
         Args:
             strengths: From strong to weak.
@@ -72,16 +76,19 @@ class Folds:
             What was tried: where it ends before the last of the strengths, the outermost one is worse than the best.
         """
         first = place = strengths.index(begin)
-        states, best = self._at(begin, [None] * len(self.groups))
+        start, best = self._at(begin, [None] * len(self.groups))
         tried = {begin: best}
         for step in (1, -1):
-            while 0 <= place + step < len(strengths):
-                reached, found = self._at(strengths[place + step], states)
-                tried[strengths[place + step]] = found
-                if found.log_loss >= best.log_loss:
+            at, states = first, start
+            while 0 <= at + step < len(strengths):
+                at += step
+                states, found = self._at(strengths[at], states)
+                tried[strengths[at]] = found
+                if found.log_loss < best.log_loss:
+                    place, best = at, found
+                elif found.log_loss > best.log_loss + _BUMP:
                     break
-                place, states, best = place + step, reached, found
-            if place > first:  # one that is stronger was worse
+            if place != first:  # the other way is uphill
                 break
         return tried
 

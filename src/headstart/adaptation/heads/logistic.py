@@ -55,11 +55,6 @@ class LogisticPath:
     best: int
 
     @property
-    def at_edge(self) -> bool:
-        """Whether the best strength is the strongest or the weakest tried: a better one may lie beyond."""
-        return self.best in (0, len(self.strengths) - 1)
-
-    @property
     def l2(self) -> float:
         """The best strength."""
         return self.strengths[self.best]

@@ -13,6 +13,8 @@ import torch
 
 from headstart.backbones.loaders._pairs import Run, replace_module, same_outputs, traced
 
+_TOLERANCE = 1e-3
+
 
 def fold_batch_norm(network: Any, run: Run) -> Any:
     """A copy of a network in which every BatchNorm right behind a convolution is folded into it.
@@ -31,7 +33,7 @@ def fold_batch_norm(network: Any, run: Run) -> Any:
         folded = copy.deepcopy(network)
         for convolution, norm in found.pairs:
             _fold(folded, convolution, norm)
-        return folded if same_outputs(run(folded), found.outputs) else network
+        return folded if same_outputs(run(folded), found.outputs, tolerance=_TOLERANCE) else network
 
 
 def _is_norm(module: torch.nn.Module) -> bool:

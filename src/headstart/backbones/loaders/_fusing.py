@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import copy
 import platform
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
 
-from headstart.backbones.loaders._pairs import Run, replace_module, same_outputs, traced
+from headstart.backbones.loaders._pairs import Run, Trace, replace_module, same_outputs, traced
 
 _BATCH = 32  # that the layout is chosen for
+_TOLERANCES = {torch.float32: 2e-5, torch.bfloat16: 1e-2}
+"""Of the output's length: sums in another order, in as many layers as networks have."""
 
 
 class _Convolution(torch.nn.Module):
-    """One of oneDNN's, by the operators that torch's compiler calls (torch/_inductor/mkldnn_ir.py)."""
+    """One of oneDNN's, by the operators that torch's compiler calls (torch/_inductor/mkldnn_ir.py).
+
+    Its weights are in a layout of the processor's: it cannot be copied, moved or saved.
+    """
 
     def __init__(self, plain: torch.nn.Conv2d, activation: torch.nn.Module | None, shape: torch.Size) -> None:
         super().__init__()
@@ -42,32 +49,43 @@ class _Convolution(torch.nn.Module):
 
 
 def fuse_activations(network: Any, run: Run) -> Any:
-    """A copy of a network for inference on this processor whose convolutions apply the activation behind them.
+    """A network for inference on this processor whose convolutions apply the activation behind them.
 
-    Which module feeds which is found by running the example. Where this processor or this torch cannot do it, or any
-    output would change, the network is returned as it is.
+    It shares with the given one what it does not replace, and neither is changed. Which module feeds which is found by
+    running the example. Where outputs would change, activations stay where they are, and where that is not enough, or
+    this processor or this torch cannot do it, the network is returned as it is.
 
     Args:
         network: In evaluation mode, where it is going to run.
         run: Returns all outputs that are used later.
     """
-    if not _can_fuse(network):
+    plain = {name: each for name, each in network.named_modules() if _is_plain(each)}
+    dtypes = {each.dtype for each in network.parameters()}
+    if not plain or len(dtypes) > 1 or not _can_fuse(network) or not _has_operators(*dtypes):
         return network
-    with torch.inference_mode():
+    with torch.no_grad():
         found = traced(network, run, _is_clipping)
-        activations, fused = dict(found.pairs), copy.deepcopy(network)
-        try:
-            for name, shape in found.shapes.items():
-                if not _is_plain(plain := network.get_submodule(name)):
-                    continue
-                activation = activations.get(name)
-                behind = network.get_submodule(activation) if activation else None
-                replace_module(fused, name, _Convolution(plain, behind, shape))
-                if activation:
-                    replace_module(fused, activation, torch.nn.Identity())
-            return fused if same_outputs(run(fused), found.outputs) else network
-        except (AttributeError, RuntimeError, TypeError):  # another torch, or another processor
-            return network
+        for activations in (dict(found.pairs), {}):
+            fused = _replaced(network, plain, activations, found)
+            try:
+                outputs = run(fused)
+            except AttributeError:  # something looks into a convolution
+                return network
+            if same_outputs(outputs, found.outputs, tolerance=_TOLERANCES[next(iter(dtypes))]):
+                return fused
+    return network
+
+
+def _replaced(network: Any, plain: Mapping[str, torch.nn.Conv2d], activations: Mapping[str, str], found: Trace) -> Any:
+    """The network in a second frame, with convolutions of oneDNN's in the place of those that ran."""
+    fused = copy.deepcopy(network, {id(each): each for each in (*network.parameters(), *network.buffers())})
+    for name in plain.keys() & found.shapes.keys():
+        activation = activations.get(name)
+        behind = network.get_submodule(activation) if activation else None
+        replace_module(fused, name, _Convolution(plain[name], behind, found.shapes[name]))
+        if activation:
+            replace_module(fused, activation, torch.nn.Identity())
+    return fused
 
 
 def _is_plain(module: torch.nn.Module) -> bool:
@@ -81,5 +99,22 @@ def _is_clipping(module: torch.nn.Module) -> bool:
 
 
 def _can_fuse(network: Any) -> bool:
+    """Whether the network is on a processor that oneDNN is made for, and the user has not turned that off."""
     on_processor = all(each.device.type == "cpu" for each in network.parameters())
-    return on_processor and platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return on_processor and platform.machine() in ("x86_64", "AMD64") and bool(torch.backends.mkldnn.enabled)
+
+
+@cache
+def _has_operators(dtype: torch.dtype) -> bool:
+    """Whether this torch has the operators, which are not public, and this processor has them in such a precision."""
+    if dtype not in _TOLERANCES:
+        return False
+    example = torch.ones(1, 8, 4, 4, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    plain = torch.nn.Conv2d(8, 8, 1, device="meta")
+    plain.weight = torch.nn.Parameter(torch.ones(8, 8, 1, 1, dtype=dtype), requires_grad=False)
+    plain.bias = None
+    try:
+        with torch.no_grad():
+            return bool((_Convolution(plain, torch.nn.ReLU6(), example.shape)(example) == 6).all())
+    except (AttributeError, RuntimeError, TypeError):
+        return False

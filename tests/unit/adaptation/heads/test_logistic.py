@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from headstart.adaptation.heads import logistic
+from headstart.adaptation.heads import _path, logistic
 from headstart.adaptation.heads._door import prepare
 from headstart.adaptation.heads._geometry import ByColumns, ByItems
 from headstart.adaptation.heads._groups import group
@@ -99,20 +99,39 @@ def test_the_search_ends_where_all_strengths_say_that_the_best_is(spread):
     assert path.log_loss[path.best] == pytest.approx(whole.log_loss[whole.best], abs=1e-3)
 
 
-def test_only_the_neighbours_of_the_best_are_tried():
+def test_only_strengths_on_the_way_to_the_best_are_tried():
     features, targets = clusters(80, 40, 2, spread=6.0)
     path = cross_validate(features, targets, np.arange(80) // 2 % 5, n_classes=2)
-    assert not path.at_edge
     places = [STRENGTHS.index(l2) for l2 in path.strengths]
-    begin, best = STRENGTHS.index(logistic._BEGIN), STRENGTHS.index(path.l2)
-    assert places == list(range(min(begin, best) - 1, max(begin, best) + 2))
+    assert places == list(range(places[0], places[-1] + 1))
+    assert places[0] <= STRENGTHS.index(logistic._BEGIN) <= places[-1]
+    assert 3 <= len(places) <= 6
+    assert path.log_loss[0] > path.log_loss[path.best] + _path._BUMP < path.log_loss[-1]
+
+
+def test_a_bump_of_rounding_does_not_end_the_search(monkeypatch: pytest.MonkeyPatch):
+    losses = dict(zip(STRENGTHS, [9, 8, 7, 6, 5, 4, 3, 2, 1.0, 1.0005, 0.9, 1.2, 3, 4, 5, 6], strict=True))
+    tried = []
+
+    def at(folds: _path.Folds, l2: float, states: list[object]) -> tuple[list[object], _path.Tried]:
+        tried.append(l2)
+        return states, _path.Tried(np.zeros((1, 2)), losses[l2], 0.0)
+
+    monkeypatch.setattr(_path.Folds, "_at", at)
+    folds = _path.Folds(prepare(*clusters(4, 2, 2), n_classes=2), np.zeros(4, dtype=np.int64), [], 1e-5)
+    found = folds.best_of(STRENGTHS, begin=STRENGTHS[8])
+    assert tried == [*STRENGTHS[8:12]]
+    assert min(found, key=lambda l2: found[l2].log_loss) == STRENGTHS[10]
+    tried.clear()
+    losses[STRENGTHS[9]] = 1.0011
+    folds.best_of(STRENGTHS, begin=STRENGTHS[8])
+    assert tried == [STRENGTHS[8], STRENGTHS[9], STRENGTHS[7]]
 
 
 def test_weaker_strengths_are_tried_while_the_weakest_is_the_best():
     features, targets = clusters(60, 30, 3, spread=0.1)
     path = cross_validate(features, targets, np.arange(60) // 3 % 5, n_classes=3)
     assert path.strengths == STRENGTHS[STRENGTHS.index(logistic._BEGIN) :]
-    assert path.at_edge
 
 
 def test_stronger_strengths_are_tried_while_the_strongest_is_the_best():
