@@ -158,7 +158,8 @@ def measure(of: Set, n_items: int, draw: int, where: str) -> Iterator[Row]:
         rules[f"{100 * margin:g} points" if margin else "worthwhile"] = lambda margin=margin: chosen(tried, margin)
     for rule, choose in rules.items():
         winner = choose()
-        yield Row(of.name, len(rows), draw, rule, round(tested(winner), 4), winner.proposal.cost[0], winner.name, where)
+        cost = winner.proposal.cost[0]
+        yield Row(of.name, n_items, len(rows), draw, rule, round(tested(winner), 4), cost, winner.name, where)
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
