@@ -33,7 +33,8 @@ RESERVE_S = 4.0
 """For evaluation, report and bundle, until it is known what they take."""
 # What follows a pass, as measured: the end takes some seconds, and so many for each item and column of the head that is
 # chosen; heads take so many for each item and column of all proposals.
-_ENDING_S, _ENDING_COLUMN_S, _HEADS_COLUMN_S = 2.0, 0.25e-6, 0.3e-6
+_ENDING_S, _ENDING_COLUMN_S, _HEADS_COLUMN_S = 2.5, 0.25e-6, 0.3e-6
+_TRIFLE_S = 0.3  # a head that takes no longer is tried even when the time is up
 _ENOUGH_TO_TIME = 32
 _LOADING_S = 1.0
 FEWEST_ITEMS = 64
@@ -227,7 +228,7 @@ class Climb:
         seed: int,
         groups: Sequence[str] | None = None,
     ) -> None:
-        """Cross-validate proposals with each strategy, the first of all in any case, others if the budget has room.
+        """Cross-validate proposals with each strategy: the first of all in any case, others if the budget has room.
 
         Where there is no time for the views that the only strategies want, `linear` takes their place.
         """
@@ -250,7 +251,7 @@ class Climb:
         for proposal, make in product(wanted, makes):
             strategy = make(proposal.parts)
             predicted = self._trial_s(proposal.width, strategy)
-            if self.candidates and predicted > self.left_s:
+            if self.candidates and predicted > max(self.left_s, _TRIFLE_S):
                 self.skip(f"{proposal.name} · {strategy.name}" if len(makes) > 1 else proposal.name, predicted)
                 continue
             if self._has_views(proposal, strategy):
