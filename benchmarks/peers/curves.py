@@ -49,8 +49,13 @@ class Line:
 
 OURS = Line("headstart fit, with more and more time", (), "#0b5fa5", "o")
 LINES = (
-    Line("Trainer, defaults", ("hf_trainer_1", "hf_trainer_3", "hf_trainer_5"), "#c2571a", "s"),
-    Line("Trainer, a rate that suits", ("hf_trainer_1_suited", "hf_trainer_3_suited"), "#e3a06f", "s"),
+    Line("Trainer, defaults", ("hf_trainer_1", "hf_trainer_3", "hf_trainer_5", "hf_trainer_5m"), "#c2571a", "s"),
+    Line(
+        "Trainer, a rate that suits",
+        ("hf_trainer_1_suited", "hf_trainer_3_suited", "hf_trainer_5m_suited"),
+        "#e3a06f",
+        "s",
+    ),
     Line("fastai fine_tune", ("fastai_1", "fastai_3"), "#3d8c40", "^"),
     Line("SetFit", ("setfit_20", "setfit_60", "setfit_240"), "#7b4ea3", "D"),
     Line("scikit-learn without pretraining", ("plain_sklearn",), "#808080", "x"),
