@@ -65,13 +65,13 @@ def slowly(right: np.ndarray, losses: np.ndarray, prices: np.ndarray) -> int:
     """The same choice by the code of the product, to be sure that it is the same."""
 
     def merit(each: int) -> tuple[float, bool, float, int]:
-        return float(right[each].sum()), True, -float(losses[each].sum()), 0
+        return float(right[each].mean()), True, -float(losses[each].sum()), 0
 
     return decide(
         range(len(right)),
         merit=merit,
         ties=lambda best, each: would_tie(right[best], right[each], margin=tie_margin(right.shape[1])),
-        cost=lambda each: (float(prices[each]), 0),
+        cost=lambda each: (0.0, int(prices[each])),  # as parameters: a price in operations would have to be worth it
     )[2]
 
 
