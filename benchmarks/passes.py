@@ -23,7 +23,7 @@ from _provenance import provenance
 from headstart._memory import kept_memory
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.catalogue import starters
-from headstart.backbones.loaders import loader
+from headstart.backbones.loaders import _images, loader
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import Local, resolve
 
@@ -34,7 +34,7 @@ def loaded(local: Local, *, fused: bool) -> tuple[Backbone, float]:
     begin = time.perf_counter()
     with contextlib.ExitStack() as stack:
         if not fused:
-            stack.enter_context(mock.patch.object(module, "fuse_activations", side_effect=lambda network, _: network))
+            stack.enter_context(mock.patch.object(_images, "fuse_activations", side_effect=lambda network, _: network))
         backbone = module.load(local.spec, local.folder, "cpu", pick_precision("auto", "cpu"))
     return backbone, time.perf_counter() - begin
 

@@ -22,9 +22,9 @@ from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders._cost import counted
 from headstart.backbones.loaders._cutting import input_of
 from headstart.backbones.loaders._folding import fold_batch_norm
-from headstart.backbones.loaders._fusing import fuse_activations
 from headstart.backbones.loaders._images import (
     example_pictures,
+    for_passes,
     grid_layer,
     image_input,
     keep_source_head,
@@ -63,12 +63,12 @@ class TimmBackbone:
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         self._stages = sorted(_stage_index(layer.name) for layer in spec.layers if layer.name != "last")
-        example = example_pictures(wanted.size_px)
-        frozen = network.eval().requires_grad_(requires_grad=False)
-        folded = fold_batch_norm(frozen, lambda each: _outputs(each, example, self._stages))
-        placed = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
-        picture = example.to(self._device, self._dtype, memory_format=torch.channels_last)
-        self._network = fuse_activations(placed, lambda each: _outputs(each, picture, self._stages))
+        self._network = for_passes(
+            *(network, lambda each, pictures: _outputs(each, pictures, self._stages)),
+            size_px=wanted.size_px,
+            device=self._device,
+            dtype=self._dtype,
+        )
         self._normalised = normaliser(wanted, self._device)
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:

@@ -19,10 +19,9 @@ from headstart._checks import did_you_mean, nearest
 from headstart.backbones.backbone import Batch
 from headstart.backbones.fresh import Fresh
 from headstart.backbones.loaders._cost import counted
-from headstart.backbones.loaders._folding import fold_batch_norm
-from headstart.backbones.loaders._fusing import fuse_activations
 from headstart.backbones.loaders._images import (
     example_pictures,
+    for_passes,
     grid_layer,
     image_input,
     keep_source_head,
@@ -54,12 +53,12 @@ class TorchvisionBackbone:
         self.spec = spec
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        example = example_pictures(wanted.size_px)
-        frozen = network.eval().requires_grad_(requires_grad=False)
-        folded = fold_batch_norm(frozen, lambda each: _outputs(each, example, spec))
-        placed = folded.to(self._device, self._dtype, memory_format=torch.channels_last)
-        picture = example.to(self._device, self._dtype, memory_format=torch.channels_last)
-        self._network = fuse_activations(placed, lambda each: _outputs(each, picture, spec))
+        self._network = for_passes(
+            *(network, lambda each, pictures: _outputs(each, pictures, spec)),
+            size_px=wanted.size_px,
+            device=self._device,
+            dtype=self._dtype,
+        )
         self._normalised = normaliser(wanted, self._device)
 
     def forward(self, batch: Batch) -> Float32[np.ndarray, "items width"]:
