@@ -28,7 +28,7 @@ FIT = ("--backbone", "efficientnet_lite0")
 
 FIELDS = {
     "data": {"modality", "task", "n_train", "n_test", "classes", "fingerprint", "left_out"},
-    "audit": {"kind", "severity", "count", "items", "advice"},
+    "audit": {"kind", "severity", "count", "items", "summary", "effect", "advice", "examples"},
     "ranking": {"backbone", "scores", "tie_set", "seconds", "n_params"},
     "candidates": {"backbone", "strategy", "settings", "oof", "seconds"},
     "chosen": {"backbone", "strategy", "settings", "why"},

@@ -118,7 +118,7 @@ def _ties(ties: tuple[str, ...]) -> str:
 
 def _cautions(run: Run) -> Iterator[str]:
     """What weakens the numbers: serious findings, and a test that is not unseen any more."""
-    yield from (finding.advice for finding in run.audit if finding.severity == "serious")
+    yield from (finding.sentences for finding in run.audit if finding.severity == "serious")
     if run.data.test_openings > 1:
         yield f"This sealed test was opened {run.data.test_openings} times, and each time weakens what it says."
 

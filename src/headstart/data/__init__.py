@@ -1,11 +1,10 @@
-"""What the examples are: read, identified, split and audited.
+"""What the examples are: read, identified and split.
 
 Images are opened in `headstart.data.images`, which is not imported here because it needs Pillow.
 """
 
 from __future__ import annotations
 
-from headstart.data.audit import Finding, Severity, audit
 from headstart.data.dataset import Dataset, Items, LeftOut, Modality, Side, Value
 from headstart.data.folds import folds
 from headstart.data.identify import KnownHashes, content_keys, identify
@@ -14,17 +13,14 @@ from headstart.data.split import SealedTest, Split, split
 
 __all__ = [
     "Dataset",
-    "Finding",
     "Items",
     "KnownHashes",
     "LeftOut",
     "Modality",
     "SealedTest",
-    "Severity",
     "Side",
     "Split",
     "Value",
-    "audit",
     "content_keys",
     "folds",
     "identify",

@@ -14,7 +14,7 @@ from headstart.adaptation.predictor import AnyPredictor
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local
 from headstart.data._units import units_of
-from headstart.data.audit import Finding
+from headstart.audit import Finding
 from headstart.data.dataset import Dataset
 from headstart.data.split import Split
 from headstart.features.memory import MemoryStore

@@ -14,10 +14,12 @@ from jaxtyping import Int
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.adaptation.strategies.linear import Linear
+from headstart.audit import most_serious_first
+from headstart.audit.classes import class_findings, left_out_findings
+from headstart.audit.copies import copy_findings
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.precision import pick_device, pick_precision
 from headstart.backbones.resolve import Local
-from headstart.data.audit import audit
 from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
 from headstart.data.reduce import known_first, leave_out, trainable
@@ -97,11 +99,13 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             dataset = _without(dataset, lost, climb, progress)
         with clock.step("audit"):
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
-            findings = audit(dataset, sides)
+            findings = most_serious_first(
+                (*left_out_findings(dataset.left_out), *copy_findings(sides), *class_findings(dataset, sides.train))
+            )
             # A model must not know a class that only the sealed test has.
             sides = replace(sides, train=trainable(sides.train))
             for finding in findings:
-                progress.say(finding.advice)
+                progress.say(finding.sentences)
         rows, test_rows = (dataset.items.rows_of(side.items) for side in (sides.train, sides.test))
         folds = make_folds(sides.train, n_folds=options.cv[1], seed=options.seed)
         climb.divide(rows, test_rows)

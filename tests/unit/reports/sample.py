@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, Scores
-from headstart.data.audit import Finding
+from headstart.audit import Finding
 from headstart.data.dataset import LeftOut
 from headstart.evaluation.records import (
     Abstention,
@@ -251,10 +251,28 @@ def run(
                 "serious",
                 3,
                 ("hat/0017.jpg", "hat/0231.jpg"),
-                "Some test items are almost the same as training items, which flatters the test. Remove one of each.",
+                "Some test items are almost the same as training items.",
+                "This flatters the test.",
+                "Remove one of each.",
             ),
-            Finding("suspected_label_errors", "warning", 14, ("shirt/0003.jpg",), "Look at these labels first."),
-            Finding("small_images", "info", 1, (), "It has fewer pixels than the backbone expects."),
+            Finding(
+                "suspected_label_errors",
+                "warning",
+                14,
+                ("shirt/0003.jpg",),
+                "14 labels look wrong.",
+                "",
+                "Look at these first.",
+            ),
+            Finding(
+                "small_images",
+                "info",
+                1,
+                (),
+                "It has fewer pixels than the backbone expects.",
+                "",
+                "Use a larger copy.",
+            ),
         ),
         ranking=(
             ranked("tf_efficientnet_lite2.in1k", 0.836, tie_set=True, seconds=8.02, n_params=4_870_000),

@@ -145,7 +145,7 @@ def test_counts_times_and_sentences_are_shown() -> None:
     assert all(formatting.prose(sentence) in text for sentence in (*sentences, run.data.split, *run.data.notes))
     assert all(formatting.seconds(spent) in text for spent in run.timings.values())
     assert all(str(value) in text for value in run.environment.values())
-    assert all(finding.advice in text for finding in run.audit)
+    assert all(finding.sentences in text for finding in run.audit)
     assert run.command in text
     assert run.data.fingerprint in text
     assert "1,480 training items and 370 test items" in text

@@ -8,7 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.data import Dataset, Finding, Items, LeftOut, audit, split
+from headstart.audit import Finding, most_serious_first
+from headstart.audit.classes import class_findings, left_out_findings
+from headstart.audit.copies import copy_findings
+from headstart.data import Dataset, Items, LeftOut, Split, split
 
 
 def _dataset(targets: Sequence[int], keys: Sequence[str] | None = None, n_test: int = 0) -> Dataset:
@@ -19,6 +22,12 @@ def _dataset(targets: Sequence[int], keys: Sequence[str] | None = None, n_test: 
         np.array(targets),
         tuple("abc"[: max(targets) + 1]),
         sides=("train",) * (n_items - n_test) + ("test",) * n_test if n_test else None,
+    )
+
+
+def audit(dataset: Dataset, sides: Split) -> tuple[Finding, ...]:
+    return most_serious_first(
+        [*left_out_findings(dataset.left_out), *copy_findings(sides), *class_findings(dataset, sides.train)]
     )
 
 
@@ -35,7 +44,7 @@ def test_what_was_left_out_is_counted_by_reason() -> None:
     left_out = (LeftOut("a", "file not found: x"), LeftOut("b", "file not found: y"), LeftOut("c", "no label"))
     dataset = replace(_dataset([0, 1] * 20), left_out=left_out)
     findings = audit(dataset, split(dataset))
-    assert [finding.advice for finding in findings] == [
+    assert [finding.sentences for finding in findings] == [
         "2 items were left out: file not found. Mend or remove them.",
         "1 item was left out: no label. Mend or remove them.",
     ]
@@ -46,8 +55,8 @@ def test_copies_across_the_users_sides_are_serious() -> None:
     keys = [f"k{number}" for number in range(30)] + ["k0", "k1"] + [f"t{number}" for number in range(8)]
     finding = _find(_dataset([0, 1] * 20, keys, n_test=10), "exact_duplicates_across_sides")
     assert (finding.severity, finding.count, finding.items) == ("serious", 2, ("row 30", "row 31"))
-    assert finding.advice == (
-        "2 of 10 test items (20.0 %) are exact copies of training items: the test result is too good by up to as much. "
+    assert finding.sentences == (
+        "2 of 10 test items (20.0 %) are exact copies of training items. The test result is too good by up to as much. "
         "Remove them from one side."
     )
 
@@ -56,7 +65,7 @@ def test_one_copy_in_a_large_test_is_a_warning() -> None:
     keys = ["k0", "k1", *("train" + str(number) for number in range(20)), "k0", *map(str, range(199))]
     finding = _find(_dataset([number % 2 for number in range(222)], keys, n_test=200), "exact_duplicates_across_sides")
     assert (finding.severity, finding.count) == ("warning", 1)
-    assert "1 of 200 test items (0.5 %) is an exact copy" in finding.advice
+    assert "1 of 200 test items (0.5 %) is an exact copy" in finding.summary
 
 
 def test_copies_in_training_are_told_and_conflicting_ones_are_serious() -> None:
@@ -65,13 +74,13 @@ def test_copies_in_training_are_told_and_conflicting_ones_are_serious() -> None:
     assert (_find(dataset, "exact_duplicates").severity, _find(dataset, "exact_duplicates").count) == ("info", 2)
     conflict = _find(dataset, "conflicting_labels")
     assert (conflict.severity, conflict.items) == ("serious", ("row 0", "row 1"))
-    assert conflict.advice.startswith("2 training items are copies of one another with different labels (1 contents).")
+    assert conflict.summary.startswith("2 training items are copies of one another with different labels (1 contents).")
 
 
 def test_classes_that_training_lacks_are_named() -> None:
     finding = _find(_dataset([0, 1] * 10 + [0, 2], n_test=2), "classes_without_training")
     assert (finding.severity, finding.items) == ("serious", ("c",))
-    assert finding.advice.startswith("'c' occur in the test but not in training.")
+    assert finding.summary.startswith("'c' occurs in the test but not in training.")
 
 
 def test_small_classes_and_imbalance_are_warned_of() -> None:
@@ -80,7 +89,7 @@ def test_small_classes_and_imbalance_are_warned_of() -> None:
     assert _find(dataset, "few_items_per_class").items == ("b",)
     imbalance = _find(dataset, "imbalance")
     assert imbalance.items == ("b", "c")
-    assert imbalance.advice.startswith("'a' has 50 training items and 'c' has 1.")
+    assert imbalance.summary.startswith("'a' has 50 training items and 'c' has 1.")
 
 
 def test_class_names_that_differ_only_in_case_are_shown() -> None:
@@ -110,5 +119,5 @@ def test_long_lists_of_classes_are_cut(n_names: int) -> None:
     dataset = replace(_dataset([0] * len(targets)), targets=np.array(targets), classes=tuple("abcdefghi"))
     advice = _find(
         replace(dataset, sides=("train",) * 38 + ("test",) * 2 + ("train",) * n_names), "single_item_classes"
-    ).advice
+    ).summary
     assert advice.startswith("'c' has a single" if n_names == 1 else "'c', 'd', 'e', 'f', 'g' and 2 more have a single")
