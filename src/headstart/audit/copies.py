@@ -54,7 +54,7 @@ def _within(train: Dataset) -> Iterator[Finding]:
             "info",
             names,
             summary=f"{len(names)} of {len(train)} training items are exact copies of others.",
-            effect="They are kept in one fold, so they do no harm to the estimates, but they count as often as they occur.",
+            effect="They stay in one fold and do the estimates no harm, but they count as often as they occur.",
             advice="Remove them, unless they are meant to weigh more.",
         )
 

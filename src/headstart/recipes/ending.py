@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from headstart.adaptation.predictor import AnyPredictor
+from headstart.audit import Finding
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local
 from headstart.data._units import units_of
-from headstart.audit import Finding
 from headstart.data.dataset import Dataset
 from headstart.data.split import Split
 from headstart.features.memory import MemoryStore
