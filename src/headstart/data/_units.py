@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class Units:
 
 
 def units_of(dataset: Dataset, *, seed: int, purpose: str) -> Units:
-    """The units of a dataset: items of equal content or of one group, and whatever these connect.
+    """The units of a dataset: items of equal or nearly equal content or of one group, and whatever these connect.
 
     The order of units comes from hashes of the seed and of their contents rather than from a random permutation, so
     neither the order of the items nor a few items more or less changes where the others go.
@@ -52,6 +52,8 @@ def units_of(dataset: Dataset, *, seed: int, purpose: str) -> Units:
     _connect(parent, keys)
     if dataset.groups is not None:
         _connect(parent, dataset.groups)
+    if dataset.copies is not None:
+        _connect(parent, dataset.copies)
     roots = [_root(parent, item) for item in range(len(dataset))]
     identity: dict[int, str] = {}
     for root, key in zip(roots, keys, strict=True):
@@ -168,8 +170,8 @@ def _spread(ledger: _Ledger, units: Units, order: Sequence[int], pinned: frozens
             ledger.put(unit, ledger.cheapest(unit, others))
 
 
-def _connect(parent: list[int], names: Sequence[str]) -> None:
-    first: dict[str, int] = {}
+def _connect(parent: list[int], names: Sequence[Hashable]) -> None:
+    first: dict[Hashable, int] = {}
     for item, name in enumerate(names):
         other = _root(parent, first.setdefault(name, item))
         parent[_root(parent, item)] = other

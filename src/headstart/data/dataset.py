@@ -80,6 +80,7 @@ class Dataset:
         classes: The class names, in natural order.
         sides: For each item the side that the user put it on, or None when the user made no split.
         groups: For each item the name of what it belongs with (a patient, a video), or None.
+        copies: For each item the number of the set of near-copies that it belongs to, or None where nobody looked.
         left_out: What could not be used.
         notes: What was found out without being told, one sentence each, said aloud to the user.
         source: Where the data came from, as the user wrote it.
@@ -90,6 +91,7 @@ class Dataset:
     classes: tuple[str, ...]
     sides: tuple[Side, ...] | None = None
     groups: tuple[str, ...] | None = None
+    copies: tuple[int, ...] | None = None
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
@@ -118,4 +120,5 @@ class Dataset:
             targets=self.targets[index],
             sides=tuple(self.sides[row] for row in index) if self.sides is not None else None,
             groups=tuple(self.groups[row] for row in index) if self.groups is not None else None,
+            copies=tuple(self.copies[row] for row in index) if self.copies is not None else None,
         )

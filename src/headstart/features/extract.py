@@ -16,6 +16,7 @@ from headstart._checks import did_you_mean
 from headstart._memory import kept_memory
 from headstart._progress import SILENT, Progress, Task
 from headstart.backbones.backbone import Backbone, Batch
+from headstart.backbones.loaders.pixels import THUMBNAIL
 from headstart.backbones.precision import Precision
 from headstart.backbones.resolve import Local, load, preprocessing_of
 from headstart.backbones.spec import BackboneSpec
@@ -108,7 +109,8 @@ def namespace_of(local: Local, compute: Compute, view: View = PLAIN) -> Namespac
         weights_sha256=local.spec.source.sha256,
         preprocessing=preprocessing_of(local),
         layers=tuple((f"{layer.name}/{layer.grid}", layer.width) for layer in local.spec.layers),
-        dtype="float32" if exact else compute.precision,
+        # A file has 256 shades, and so has the smaller type between two powers of two.
+        dtype="bfloat16" if local.spec == THUMBNAIL else "float32" if exact else compute.precision,
         view=view.name,
         backbone=local.spec.name,
     )

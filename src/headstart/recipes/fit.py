@@ -14,18 +14,14 @@ from jaxtyping import Int
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.adaptation.strategies.linear import Linear
-from headstart.audit import most_serious_first
-from headstart.audit.classes import class_findings, left_out_findings
-from headstart.audit.copies import copy_findings
-from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.precision import pick_device, pick_precision
-from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
 from headstart.data.reduce import known_first, leave_out, trainable
 from headstart.data.split import split
 from headstart.errors import OptionError
 from headstart.features.extract import Compute
+from headstart.recipes.auditing import findings_of_fit, look, pictures_of
 from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.ending import Ending
@@ -94,14 +90,13 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             backbones, climb, max_latency_ms=options.max_latency_ms, max_size_mb=options.max_size_mb
         )
         with clock.step("extract"):
-            control = [Local(PIXELS, Path(), {})] if dataset.modality == "image" else []
-            lost = climb.first_pass([backbones[0], *control], **_heads(dataset, options))
+            lost = climb.first_pass([backbones[0], *pictures_of(dataset.modality)], **_heads(dataset, options))
             dataset = _without(dataset, lost, climb, progress)
         with clock.step("audit"):
+            looked = look(dataset, climb, backbones[0], seed=options.seed)
+            dataset = replace(dataset, copies=looked.copies.together)
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
-            findings = most_serious_first(
-                (*left_out_findings(dataset.left_out), *copy_findings(sides), *class_findings(dataset, sides.train))
-            )
+            findings = findings_of_fit(dataset, sides, looked)
             # A model must not know a class that only the sealed test has.
             sides = replace(sides, train=trainable(sides.train))
             for finding in findings:

@@ -1,0 +1,91 @@
+"""Which items are most alike in features: exactly for some thousands, with an approximate index beyond.
+
+The only module that knows faiss.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+MOST_EXACT = 6_000
+"""Beyond so many items an index is asked: comparing all with all grows with the square of their number."""
+
+_BLOCK = 1024
+_PROJECTED = 128  # near-copies stay neighbours in so few directions
+_CELLS_A_ROOT = 4  # cells of the index for each √items, as faiss recommends
+_TRAINED_ON, _ROUNDS = 40, 8  # items for each cell; rounds of its k-means
+_LOOKED_AT = 6  # cells that are looked at for each item
+
+
+def unit_rows(rows: Float32[np.ndarray, "items width"]) -> Float32[np.ndarray, "items width"]:
+    """Rows without their mean, of length 1 each; rows of zeros stay zeros.
+
+    Args:
+        rows: Features.
+    """
+    centred = rows - rows.mean(axis=0, dtype=np.float32)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit: np.ndarray = centred / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
+
+
+def nearest(
+    rows: Float32[np.ndarray, "items width"],
+    k: int,
+    *,
+    queries: Float32[np.ndarray, "items width"] | None = None,
+    most_exact: int = MOST_EXACT,
+) -> Int[np.ndarray, "items k"]:
+    """For each item the positions of the k others whose rows are most alike by inner product, the most alike first.
+
+    Args:
+        rows: As from `unit_rows`.
+        k: How many, 1 or more; there are fewer columns when there are not as many other items.
+        queries: For each item what to compare with the others, such as its mirror image; its own row if not given.
+        most_exact: Up to so many items all are compared with all; beyond, an inverted file of clusters on the main
+            directions is asked (Jégou, Douze and Schmid, IEEE PAMI 33, 2011), and some neighbours may be missed; -1
+            stands for a neighbour that was not found.
+    """
+    asked = rows if queries is None else queries
+    k = min(k, len(rows) - 1)
+    if k < 1:
+        return np.empty((len(rows), 0), dtype=np.int64)
+    if len(rows) <= most_exact:
+        return _exact(rows, asked, k)
+    return _approximate(rows, asked, k)
+
+
+def _exact(rows: np.ndarray, asked: np.ndarray, k: int) -> Int[np.ndarray, "items k"]:
+    found = np.empty((len(rows), k), dtype=np.int64)
+    for start in range(0, len(rows), _BLOCK):
+        likeness = asked[start : start + _BLOCK] @ rows.T
+        own = np.arange(len(likeness))
+        likeness[own, start + own] = -np.inf
+        best = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(likeness, best, axis=1), axis=1, kind="stable")
+        found[start : start + _BLOCK] = np.take_along_axis(best, order, axis=1)
+    return found
+
+
+def _approximate(rows: np.ndarray, asked: np.ndarray, k: int) -> Int[np.ndarray, "items k"]:
+    import faiss
+
+    n_items, width = rows.shape
+    n_cells = int(_CELLS_A_ROOT * n_items**0.5)
+    shorten = f"PCA{_PROJECTED},L2norm," if width > _PROJECTED else ""
+    index = faiss.index_factory(width, f"{shorten}IVF{n_cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    inverted = faiss.extract_index_ivf(index)
+    inverted.cp.niter, inverted.cp.seed, inverted.nprobe = _ROUNDS, 0, _LOOKED_AT
+    inverted.cp.min_points_per_centroid = 1
+    step = max(1, n_items // (_TRAINED_ON * n_cells))
+    index.train(np.ascontiguousarray(rows[::step]))
+    index.add(np.ascontiguousarray(rows))
+    found = np.full((n_items, k), -1, dtype=np.int64)
+    for start in range(0, n_items, _BLOCK * 16):
+        _, near = index.search(np.ascontiguousarray(asked[start : start + _BLOCK * 16]), k + 1)
+        own = near == np.arange(start, start + len(near))[:, None]
+        # An item that did not find itself gives up the last one; places of others move up.
+        own[~own.any(axis=1), -1] = True
+        found[start : start + len(near)] = near[~own].reshape(len(near), k)
+    return found
