@@ -11,8 +11,9 @@ import re
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -29,6 +30,9 @@ _DECODER_ERRORS = (
     *(ArithmeticError, MemoryError, NotImplementedError),
 )
 _EXIF_ORIENTATION = 0x0112
+_EXIF_MAKE, _EXIF_MODEL, _EXIF_CHANGED = 0x010F, 0x0110, 0x0132
+_EXIF_PHOTO, _EXIF_TAKEN = 0x8769, 0x9003
+_WITH_EXIF = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,6 +57,33 @@ class DamagedItem(DataError):  # noqa: N818 - the word that users know is item
         super().__init__(f"{name} cannot be used as an image: {reason}", hint=_HINT)
         self.name = name
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file says about its picture before any pixel is decoded.
+
+    Attributes:
+        width_px: Width as stored, before any rotation.
+        height_px: Height as stored.
+        format: As Pillow names it, such as `JPEG`.
+        mode: As Pillow names it, such as `RGB`; `PA` for a palette with transparency.
+        orientation: EXIF orientation, 1 (upright) to 8; 1 where the file has none.
+        camera: EXIF make and model in lower case, or empty.
+        taken: EXIF date and time of the photograph, `2024:01:31 12:00:00`, or empty.
+        quantisation_sum: Sum of the 64 steps of the first quantisation table of a JPEG; 0 for other formats.
+        is_animated: Whether it has several pictures, of which the first one is used.
+    """
+
+    width_px: int
+    height_px: int
+    format: str
+    mode: str
+    orientation: int = 1
+    camera: str = ""
+    taken: str = ""
+    quantisation_sum: int = 0
+    is_animated: bool = False
 
 
 def open_image(value: Path | np.ndarray | bytes, *, at_least_px: int | None = None) -> Image.Image:
@@ -119,6 +150,56 @@ def shorter_side_px(value: Path | np.ndarray) -> int:
         raise DamagedItem(str(value), _reason(error)) from error
 
 
+def header_of(value: Path | bytes) -> ImageHeader:
+    """What a file says about its picture; no pixel is decoded.
+
+    Args:
+        value: A file, or the bytes of one.
+
+    Raises:
+        DamagedItem: If the header cannot be read.
+    """
+    _silence_pillow()
+    try:
+        with Image.open(value if isinstance(value, Path) else io.BytesIO(value)) as image:
+            tables = getattr(image, "quantization", None) or {}
+            has_transparency = image.mode == "P" and "transparency" in image.info
+            # The second picture of a phone's JPEG (MPO) is a preview or a depth map.
+            is_animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+            return ImageHeader(
+                image.width,
+                image.height,
+                format=image.format or "",
+                mode="PA" if has_transparency else image.mode,
+                quantisation_sum=sum(next(iter(tables.values()))) if tables else 0,
+                is_animated=is_animated,
+                **_photograph(image),
+            )
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+        name = str(value) if isinstance(value, Path) else "an image"
+        raise DamagedItem(name, _reason(error)) from error
+
+
+def decoded(data: bytes, *, smallest: bool) -> np.ndarray:
+    """The pixels that the decoder makes of the bytes of a file, with nothing done to them.
+
+    Args:
+        data: The bytes.
+        smallest: Whether a JPEG is decoded at an eighth of its size, which is fast.
+
+    Raises:
+        DamagedItem: If the decoder gives up.
+    """
+    _silence_pillow()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if smallest:
+                image.draft(None, (1, 1))
+            return np.asarray(image)
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+        raise DamagedItem("an image", _reason(error)) from error
+
+
 def thumbnail_uri(value: Path | np.ndarray | bytes, size_px: int = 112) -> str:
     """A small JPEG of an image as a `data:` URI, for a page that needs no other file.
 
@@ -175,6 +256,25 @@ def _orientation(image: Image.Image) -> int:
     except _DECODER_ERRORS:
         # The picture is whole, only its metadata is not.
         return 1
+
+
+def _photograph(image: Image.Image) -> dict[str, Any]:
+    """Orientation, camera and date, where the file has EXIF."""
+    # Looking for EXIF in a file that has none costs as much as opening it.
+    if not any(key in image.info for key in _WITH_EXIF) and image.format != "TIFF":
+        return {}
+    try:
+        tags = image.getexif()
+        camera = " ".join(_words(tags.get(tag)) for tag in (_EXIF_MAKE, _EXIF_MODEL))
+        taken = tags.get_ifd(_EXIF_PHOTO).get(_EXIF_TAKEN) or tags.get(_EXIF_CHANGED)
+    except _DECODER_ERRORS:
+        return {}
+    return {"orientation": _orientation(image), "camera": camera.strip().lower(), "taken": _words(taken)}
+
+
+def _words(value: object) -> str:
+    """A text of EXIF as one line, without what cannot be printed."""
+    return "".join(filter(str.isprintable, value)).strip() if isinstance(value, str) else ""
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
