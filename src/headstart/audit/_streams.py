@@ -124,7 +124,8 @@ def _markers(data: bytes) -> Int[np.ndarray, " markers"]:
     values = np.frombuffer(data, dtype=np.uint8)
     places = np.flatnonzero(values[:-1] == 0xFF)
     following = values[places + 1]
-    return places[(following != 0) & (following != 0xFF)]
+    markers: np.ndarray = places[(following != 0) & (following != 0xFF)]
+    return markers
 
 
 def _note(frame: _Frame, marker: int, body: bytes, body_at: int) -> None:

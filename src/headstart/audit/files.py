@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
@@ -115,7 +116,7 @@ class FileFacts:
     def take(self, rows: Sequence[int] | Int[np.ndarray, " rows"]) -> FileFacts:
         """The facts about the items at these positions, in this order."""
         index = np.asarray(rows, dtype=np.int64)
-        columns = {
+        columns: dict[str, Any] = {
             name: column[index] if isinstance(column, np.ndarray) else tuple(column[row] for row in index.tolist())
             for name, column in vars(self).items()
         }
