@@ -51,8 +51,8 @@ _WORDS: Mapping[Family, tuple[str, str, str]] = {
         "Bytes on disk",
         "That may be what the pictures show, such as more lines or busier backgrounds, or that some were enlarged and "
         "are blurred.",
-        "Look at pictures with few and with many bytes: if only their sharpness differs, collect every class from every "
-        "source.",
+        "Look at pictures with few and with many bytes: if only their sharpness differs, collect every class from "
+        "every source.",
     ),
     "size": (
         "Picture sizes",
