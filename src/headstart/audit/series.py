@@ -24,8 +24,8 @@ _PARTS = 8
 _GROUPED = 0.5
 _FEW_ITEMS = 8
 _WIDTH = 64
-_SAMPLE = 5_000
-_PERMUTATIONS, _EXCEEDED = 1999, 10
+_SAMPLE = 3_000
+_PERMUTATIONS, _EXCEEDED = 999, 10
 _SERIOUS_SHARE = 0.5
 _SIDES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
@@ -194,21 +194,26 @@ def _some_groups(groups: Int[np.ndarray, " items"], seed: int) -> Int[np.ndarray
     rows = np.flatnonzero(groups >= 0)
     if len(rows) <= _SAMPLE:
         return rows
-    order = generator(seed, "series", "sample").permutation(int(groups.max()) + 1)
+    random = generator(seed, "series", "sample")
+    order = random.permutation(int(groups.max()) + 1)
     sizes = np.bincount(groups[rows])[order]
     kept = np.zeros(len(order), dtype=bool)
     kept[order[: max(2, int(np.searchsorted(np.cumsum(sizes), _SAMPLE)))]] = True
-    return rows[kept[groups[rows]]]
+    some = rows[kept[groups[rows]]]
+    # Groups may be large themselves.
+    return some if len(some) <= 2 * _SAMPLE else np.sort(random.choice(some, 2 * _SAMPLE, replace=False))
 
 
 def _centred(
     features: Float[np.ndarray, "items width"], targets: Int[np.ndarray, " items"], seed: int
 ) -> Float64[np.ndarray, "items directions"]:
     """Features without the mean of their class, at length 1."""
-    values = features.astype(np.float64)
-    if values.shape[1] > _WIDTH:
+    values: np.ndarray = features
+    if features.shape[1] > _WIDTH:
         # Random directions keep cosines (Johnson and Lindenstrauss 1984).
-        values = values @ generator(seed, "series", "directions").standard_normal((values.shape[1], _WIDTH))
+        directions = generator(seed, "series", "directions").standard_normal((features.shape[1], _WIDTH))
+        values = features @ directions.astype(features.dtype)
+    values = values.astype(np.float64)
     own = np.unique(targets, return_inverse=True)[1]
     sums = np.zeros((int(own.max()) + 1, values.shape[1]))
     np.add.at(sums, own, values)
