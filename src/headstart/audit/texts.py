@@ -30,7 +30,7 @@ _MOJIBAKE = re.compile(f"�|[ÂÃ][{_SECOND}]|â[{_SECOND}]{{2}}")
 _TAGS = "a|abbr|b|big|blockquote|body|br|center|code|div|em|font|form|h[1-6]|head|hr|html|i|iframe|img|input|li|link"
 _TAGS += "|meta|ol|p|pre|script|small|span|strong|style|sub|sup|table|tbody|td|th|title|tr|u|ul"
 _HTML = re.compile(
-    rf"</?(?:{_TAGS})(?:\s[^<>]{{0,500}})?/?>|&?#(?:\d{{2,5}}|[xX][0-9a-fA-F]{{2,5}});"
+    rf"</?(?i:{_TAGS})(?:\s[^<>]{{0,500}})?/?>|&?#(?:\d{{2,5}}|[xX][0-9a-fA-F]{{2,5}});"
     r"|&(?:amp|lt|gt|quot|apos|nbsp|copy|reg|euro|pound|[lr]squo|[lr]dquo|[mn]dash|hellip|[a-zA-Z](?:acute|grave|uml));"
 )
 _ESCAPED = re.compile(r"""\\(?=[\s$"'&#%,.]|$)|\\n|\\t""")
@@ -44,12 +44,12 @@ _NUMBERS = re.compile(
 )
 _PERSONAL_NOUNS = {"email": "e-mail addresses", "phone": "phone numbers", "card": "card numbers", "iban": "IBANs"}
 
-# Frequent words of each language.
+# Frequent words of each language; of English those that are no words of the others.
 _FREQUENT = {
     "English": (
-        "the and of to is it that was for with as are this be have from at by not but you i we they his her their has "
-        "had an or if what which who will would can there been were all so its it's n't more when out up about than "
-        "into them how do does did your my our him she he on no"
+        "the and of to is it that for with as are this be have from at by not but you we they his her their had if "
+        "what which who would can there been were all its it's n't more when out up about than into them how does did "
+        "your my our him she"
     ),
     "German": "und der das ist nicht ein eine einen mit auf für von dem den sich auch ich wir sie wird sind zu im",
     "French": "le les des est une dans qui que pour pas sur avec du ce cette nous vous sont aux mais il elle je et",

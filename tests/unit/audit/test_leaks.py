@@ -126,7 +126,7 @@ def test_units_are_not_divided() -> None:
     names = [f"row {n}" for n in range(N)]
     alone = next(leak for leak in leaks(names, targets, CLASSES, facts=facts) if leak.family == "size")
     together = next(leak for leak in leaks(names, targets, CLASSES, facts=facts, units=units) if leak.family == "size")
-    assert alone.accuracy > 0.8
+    assert alone.accuracy > 0.6
     assert together.accuracy < 0.5
     assert [f for f in leak_findings(names, targets, CLASSES, facts=facts, units=units) if f.severity != "info"] == []
 
