@@ -9,10 +9,11 @@ Markers and segments are those of ITU-T T.81 (JPEG), annex B; chunks those of th
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
 from headstart.data.images import DamagedItem, decoded
 
@@ -89,10 +90,10 @@ def _jpeg(data: bytes, *, thorough: bool) -> Stream:
     markers = _markers(data)
     position, in_scans, is_whole = 2, False, False
     while True:
-        place = int(np.searchsorted(markers, position))
+        place = bisect_left(markers, position)
         if place == len(markers):
             return Stream("it ends before the picture does" if in_scans else "")  # without a scan, Pillow refuses it
-        marker, position = data[markers[place] + 1], int(markers[place]) + 2
+        marker, position = data[markers[place] + 1], markers[place] + 2
         if marker == _END:
             break
         if marker in _WITHOUT_LENGTH:
@@ -119,12 +120,12 @@ def _jpeg(data: bytes, *, thorough: bool) -> Stream:
     return Stream("", n_after)
 
 
-def _markers(data: bytes) -> Int[np.ndarray, " markers"]:
+def _markers(data: bytes) -> list[int]:
     """Where 0xFF stands before what is neither 0, which makes it a byte of data, nor 0xFF, which fills."""
     values = np.frombuffer(data, dtype=np.uint8)
     places = np.flatnonzero(values[:-1] == 0xFF)
     following = values[places + 1]
-    markers: np.ndarray = places[(following != 0) & (following != 0xFF)]
+    markers: list[int] = places[(following != 0) & (following != 0xFF)].tolist()
     return markers
 
 
@@ -148,17 +149,17 @@ def _note_tables(frame: _Frame, body: bytes) -> None:
         body = body[17 + sum(body[1:17]) :]
 
 
-def _end_of_scan(data: bytes, markers: Int[np.ndarray, " markers"], position: int) -> int:
+def _end_of_scan(data: bytes, markers: list[int], position: int) -> int:
     """Where the marker begins that ends coded data."""
-    for place in markers[np.searchsorted(markers, position) :].tolist():
+    for place in markers[bisect_left(markers, position) :]:
         if data[place + 1] not in _RESTARTS:
-            return int(place)
+            return place
     return len(data)
 
 
-def _scan_damage(data: bytes, markers: Int[np.ndarray, " markers"], span: tuple[int, int], frame: _Frame) -> str:
-    first, last = np.searchsorted(markers, span)
-    restarts = [data[place + 1] - _RESTARTS[0] for place in markers[first:last].tolist()]
+def _scan_damage(data: bytes, markers: list[int], span: tuple[int, int], frame: _Frame) -> str:
+    within = markers[bisect_left(markers, span[0]) : bisect_left(markers, span[1])]
+    restarts = [data[place + 1] - _RESTARTS[0] for place in within]
     if restarts and (not frame.n_restart or restarts != [number % 8 for number in range(len(restarts))]):
         return _DAMAGED
     if frame.is_sequential and not frame.flat_is_zero and data.find(bytes(_ZEROS), *span) >= 0:

@@ -32,7 +32,10 @@ _DECODER_ERRORS = (
 _EXIF_ORIENTATION = 0x0112
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_CHANGED = 0x010F, 0x0110, 0x0132
 _EXIF_PHOTO, _EXIF_TAKEN = 0x8769, 0x9003
-_WITH_EXIF = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+_EXIF_WANTED = {_EXIF_ORIENTATION, _EXIF_MAKE, _EXIF_MODEL, _EXIF_CHANGED, _EXIF_TAKEN}
+_ASCII, _SHORT = 2, 3
+_MAX_WORDS = 100
+_XMP = {"xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -260,16 +263,41 @@ def _orientation(image: Image.Image) -> int:
 
 def _photograph(image: Image.Image) -> dict[str, Any]:
     """Orientation, camera and date, where the file has EXIF."""
-    # Looking for EXIF in a file that has none costs as much as opening it.
-    if not any(key in image.info for key in _WITH_EXIF) and image.format != "TIFF":
-        return {}
-    try:
-        tags = image.getexif()
-        camera = " ".join(_words(tags.get(tag)) for tag in (_EXIF_MAKE, _EXIF_MODEL))
-        taken = tags.get_ifd(_EXIF_PHOTO).get(_EXIF_TAKEN) or tags.get(_EXIF_CHANGED)
-    except _DECODER_ERRORS:
-        return {}
-    return {"orientation": _orientation(image), "camera": camera.strip().lower(), "taken": _words(taken)}
+    # To have Pillow read all tags costs more than to open the file, and it looks for some where there are none.
+    if "exif" not in image.info:
+        return {"orientation": _orientation(image)} if image.format == "TIFF" or _XMP & image.info.keys() else {}
+    tags = _exif_tags(bytes(image.info["exif"]).removeprefix(b"Exif\0\0"))
+    orientation = tags.get(_EXIF_ORIENTATION, 0)
+    return {
+        # Where EXIF has none, XMP may have one.
+        "orientation": orientation if isinstance(orientation, int) and orientation else _orientation(image),
+        "camera": " ".join(filter(None, (_words(tags.get(tag)) for tag in (_EXIF_MAKE, _EXIF_MODEL)))).lower(),
+        "taken": _words(tags.get(_EXIF_TAKEN)) or _words(tags.get(_EXIF_CHANGED)),
+    }
+
+
+def _exif_tags(data: bytes) -> dict[int, int | str]:
+    """The few tags that are wanted: whole numbers of one value, and texts (TIFF 6.0, section 2; EXIF 2.3, 4.6)."""
+    order = "<" if data.startswith(b"II") else ">"
+    tags: dict[int, int | str] = {}
+    places = [4]
+    while places and len(tags) < len(_EXIF_WANTED):
+        place = places.pop()
+        try:
+            (start,) = struct.unpack_from(f"{order}I", data, place)
+            (n_entries,) = struct.unpack_from(f"{order}H", data, start)
+            for entry in range(start + 2, start + 2 + 12 * n_entries, 12):
+                tag, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
+                if tag == _EXIF_PHOTO and place == 4:
+                    places.append(entry + 8)
+                elif tag in _EXIF_WANTED and kind == _SHORT and count == 1:
+                    (tags[tag],) = struct.unpack_from(f"{order}H", data, entry + 8)
+                elif tag in _EXIF_WANTED and kind == _ASCII:
+                    at = entry + 8 if count <= 4 else struct.unpack_from(f"{order}I", data, entry + 8)[0]
+                    tags[tag] = data[at : at + min(count, _MAX_WORDS)].partition(b"\0")[0].decode("utf-8", "replace")
+        except struct.error:
+            break  # metadata that end too early; the picture may well be whole
+    return tags
 
 
 def _words(value: object) -> str:

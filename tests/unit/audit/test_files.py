@@ -17,8 +17,6 @@ from headstart.audit.files import FileFacts, file_findings, look_at_files, pictu
 from headstart.data import Items
 from headstart.data.images import DamagedItem, open_image
 
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "images"
-
 
 def _scene(seed: int, width: int = 160, height: int = 120) -> Image.Image:
     """A picture with the statistics of a photograph: smooth areas, edges, a little noise."""
@@ -132,11 +130,12 @@ def test_every_kind_of_damage_is_told(damage: Callable[[bytes, np.random.Generat
         assert _is_told(damage(_bytes(_scene(seed, 320, 240)), random), tmp_path)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data")
 @pytest.mark.parametrize("name", ["pacs_photo", "clothing"])
-def test_damage_in_real_photographs_is_told_and_whole_ones_raise_no_alarm(name: str, tmp_path: Path) -> None:
+def test_damage_in_real_photographs_is_told_and_whole_ones_raise_no_alarm(
+    name: str, tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
     random = np.random.default_rng(1)
-    paths = sorted((SHARED / name).glob("test/*/*.jpg"))[::20]
+    paths = sorted(shared_data(f"images/{name}").glob("test/*/*.jpg"))[::20]
     whole = Items("image", tuple(paths), tuple(map(str, paths)))
     assert not any(look_at_files(whole).damage)
     for path in paths:
