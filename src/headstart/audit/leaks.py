@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,10 +25,11 @@ _FOLDS = 5
 _DEPTH = 6
 _FEW = 10  # classes with fewer items are not looked at
 _SAMPLE, _PER_CLASS, _MOST = 3_000, 20, 12_000
-_LEAST_EFFECT, _SERIOUS_EFFECT = 0.1, 0.3
+_LEAST_EFFECT, _SERIOUS_EFFECT = 0.1, 0.3  # of balanced accuracy above chance; of its way to certainty
+_LEAST_INFORMED, _SERIOUS_INFORMED = 0.35, 0.7  # of one class against the others
 _LEVEL = 0.01
-_N_FAMILIES = 5
-_PERMUTATIONS, _BATCH, _EXCEEDED = 1999, 250, 10
+_N_TESTS = 10  # five families, all classes and one class each
+_PERMUTATIONS, _BATCH, _EXCEEDED = 3999, 250, 10
 _Z = 2.576  # of a two-sided interval of 99 %
 _KINDS = 20  # values of a category that are told apart
 _TEXT_CHARACTERS = 5_000
@@ -83,7 +84,11 @@ class Leak:
         accuracy: Balanced accuracy out of fold, 0 to 1.
         low: Lower end of its interval of 99 %.
         chance: What guessing reaches: 1 / classes.
-        p_value: Of a permutation test that labels and predictions are unrelated, before any correction.
+        label: The class that is told best from all others.
+        recall: Share of its items that are taken for it.
+        false_alarms: Share of the other classes' items that are taken for it.
+        p_value: Of a permutation test that labels and predictions are unrelated, before any correction; 1 where neither
+            the accuracy nor that class is remarkable.
         feature: The fact that tells most, in words.
     """
 
@@ -91,8 +96,26 @@ class Leak:
     accuracy: float
     low: float
     chance: float
+    label: int
+    recall: float
+    false_alarms: float
     p_value: float
     feature: str
+
+    @property
+    def informed(self) -> float:
+        """How well the class that is told best is told from the others, 0 to 1 (Youden 1950)."""
+        return self.recall - self.false_alarms
+
+    @property
+    def extra(self) -> float:
+        """How far the accuracy is from chance to certainty, 0 to 1."""
+        return (self.accuracy - self.chance) / (1 - self.chance)
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether the accuracy over all classes is worth a word."""
+        return self.accuracy >= self.chance + _LEAST_EFFECT and self.low > self.chance
 
 
 @dataclass(frozen=True)
@@ -130,24 +153,30 @@ def leak_findings(
         seed: Of the sample, the folds and the permutations.
     """
     for leak, rows, column in _judged(names, targets, classes, facts, texts, units, seed):
-        significant = leak.p_value * _N_FAMILIES < _LEVEL
-        if not significant or leak.low <= leak.chance or leak.accuracy < leak.chance + _LEAST_EFFECT:
+        if leak.p_value * _N_TESTS >= _LEVEL:
             continue
         what, effect, advice = _WORDS[leak.family]
-        extra = (leak.accuracy - leak.chance) / (1 - leak.chance)
         yield finding(
             f"leak_by_{leak.family}",
-            _severity(leak.family, extra),
+            _severity(leak),
             [],
             count=len(names),
-            summary=(
-                f"{what} alone tell the class on {leak.accuracy:.0%} (by chance {leak.chance:.0%}), most by "
-                f"{leak.feature}."
-            ),
+            summary=f"{what} alone tell {_told(leak, classes)}, most by {leak.feature}.",
             effect=effect,
             advice=advice,
             examples=_examples(leak.feature, column, [names[row] for row in rows], targets[rows], classes),
         )
+
+
+def _told(leak: Leak, classes: Sequence[str]) -> str:
+    one = (
+        f"{classes[leak.label]!r} from the other classes ({leak.recall:.0%} of its items are taken for it, and "
+        f"{leak.false_alarms:.0%} of the others)"
+    )
+    if not leak.tells_all:
+        return one
+    together = f"the class on {leak.accuracy:.0%} (by chance {leak.chance:.0%})"
+    return f"{together}, and {one}" if len(classes) > 2 and leak.informed >= _LEAST_INFORMED else together
 
 
 def leaks(
@@ -188,13 +217,13 @@ def _judged(
     rows = _sample(targets, None if facts is None else facts.known, seed)
     if len(np.unique(targets[rows])) < 2:
         return
-    own = np.unique(targets[rows], return_inverse=True)[1]
+    labels, own = np.unique(targets[rows], return_inverse=True)
     together = np.arange(len(rows)) if units is None else np.unique(units[rows], return_inverse=True)[1]
     for family, columns in _families([names[row] for row in rows.tolist()], classes, rows, facts, texts):
-        matrix, labels = columns.matrix()
-        if labels:
-            leak = _judge(family, matrix, labels, own, together, seed)
-            yield leak, rows, columns.columns[leak.feature]
+        matrix, features = columns.matrix()
+        if features:
+            leak = _judge(family, matrix, features, own, together, seed)
+            yield replace(leak, label=int(labels[leak.label])), rows, columns.columns[leak.feature]
 
 
 def _sample(
@@ -215,7 +244,7 @@ def _sample(
 def _judge(
     family: Family,
     matrix: Float64[np.ndarray, "items columns"],
-    labels: Sequence[str],
+    features: Sequence[str],
     targets: Int[np.ndarray, " items"],
     units: Int[np.ndarray, " items"],
     seed: int,
@@ -224,7 +253,7 @@ def _judge(
 
     fold_of = _fold_of(targets, units, seed)
     predicted = np.empty_like(targets)
-    importance = np.zeros(len(labels))
+    importance = np.zeros(len(features))
     for fold in range(_FOLDS):
         held = fold_of == fold
         tree: Any = DecisionTreeClassifier(
@@ -235,12 +264,28 @@ def _judge(
         ).fit(matrix[~held], targets[~held])
         predicted[held] = tree.predict(matrix[held])
         importance += tree.feature_importances_
+    n_classes = int(targets.max()) + 1
     accuracy, low = _balanced(predicted == targets, targets, units)
-    chance = 1 / (int(targets.max()) + 1)
+    sizes = np.bincount(targets)
+    hits = np.bincount(targets[predicted == targets], minlength=n_classes)
+    false = (np.bincount(predicted, minlength=n_classes) - hits) / (len(targets) - sizes)
+    best = int((hits / sizes - false).argmax())
+    leak = Leak(
+        family,
+        accuracy,
+        low,
+        1 / n_classes,
+        best,
+        float(hits[best] / sizes[best]),
+        float(false[best]),
+        1.0,
+        features[int(importance.argmax())],
+    )
     # Only what would be told is worth the permutations.
-    is_large = accuracy >= chance + _LEAST_EFFECT and low > chance
-    p_value = _p_value(predicted, targets, units, fold_of, seed) if is_large else 1.0
-    return Leak(family, accuracy, low, chance, p_value, labels[int(importance.argmax())])
+    if not leak.tells_all and leak.informed < _LEAST_INFORMED:
+        return leak
+    p_value = _p_value(predicted, targets, units, fold_of, seed, of_one_class=not leak.tells_all)
+    return replace(leak, p_value=p_value)
 
 
 def _fold_of(targets: Int[np.ndarray, " items"], units: Int[np.ndarray, " items"], seed: int) -> np.ndarray:
@@ -276,6 +321,8 @@ def _p_value(
     units: Int[np.ndarray, " items"],
     fold_of: Int[np.ndarray, " items"],
     seed: int,
+    *,
+    of_one_class: bool,
 ) -> float:
     """How often labels shuffled within a fold agree with its predictions as well as the true ones do.
 
@@ -283,7 +330,17 @@ def _p_value(
     speaks for each unit. The folds share training items and depend on one another; twice the mean of their p-values is
     a p-value all the same (Rüschendorf 1982; Vovk and Wang, Biometrika 2020). Shuffling ends early when it is clear
     that p is not small (Besag and Clifford, Biometrika 1991).
+
+    Args:
+        predicted: The class that a tree gave to each item, in a fold that it was not fitted to.
+        targets: The class of each.
+        units: What each belongs with.
+        fold_of: The fold of each.
+        seed: Of the permutations.
+        of_one_class: Whether to measure agreement by the class that is told best from the others, which may be another
+            one in each permutation, or by the mean recall of all.
     """
+    n_classes = int(targets.max()) + 1
     first = np.unique(units, return_index=True)[1]
     p_values = []
     for fold in range(_FOLDS):
@@ -291,17 +348,53 @@ def _p_value(
         if not len(rows):
             continue
         own, said = targets[rows], predicted[rows]
-        weight = 1 / np.bincount(own, minlength=int(targets.max()) + 1).clip(1)
-        least = float(weight[own[own == said]].sum()) - 1e-9
+        statistic = _one_class if of_one_class else _all_classes
+        least = statistic(_hits(own[None], said, n_classes), own, said, n_classes)[0] - 1e-9
         random = generator(seed, "leaks", "permutations", fold)
         n_drawn = n_reached = 0
         while n_drawn < _PERMUTATIONS and n_reached < _EXCEEDED:
             n_now = min(_BATCH, _PERMUTATIONS - n_drawn)
             shuffled = random.permuted(np.broadcast_to(own, (n_now, len(own))), axis=1)
-            n_reached += int((np.where(shuffled == said, weight[shuffled], 0.0).sum(axis=1) >= least).sum())
+            n_reached += int((statistic(_hits(shuffled, said, n_classes), own, said, n_classes) >= least).sum())
             n_drawn += n_now
         p_values.append((n_reached + 1) / (n_drawn + 1))
     return min(1.0, 2 * float(np.mean(p_values)))
+
+
+def _hits(
+    labels: Int[np.ndarray, "draws items"], said: Int[np.ndarray, " items"], n_classes: int
+) -> Int[np.ndarray, "draws classes"]:
+    """For each draw of labels and each class, how many of its items were predicted."""
+    draw, item = np.nonzero(labels == said)
+    counts = np.bincount(draw * n_classes + said[item], minlength=len(labels) * n_classes)
+    return counts.reshape(len(labels), n_classes)
+
+
+def _all_classes(
+    hits: Int[np.ndarray, "draws classes"],
+    own: Int[np.ndarray, " items"],
+    said: Int[np.ndarray, " items"],
+    n_classes: int,
+) -> Float64[np.ndarray, " draws"]:
+    """The sum of the recalls."""
+    del said
+    total: np.ndarray = (hits / np.bincount(own, minlength=n_classes).clip(1)).sum(axis=1)
+    return total
+
+
+def _one_class(
+    hits: Int[np.ndarray, "draws classes"],
+    own: Int[np.ndarray, " items"],
+    said: Int[np.ndarray, " items"],
+    n_classes: int,
+) -> Float64[np.ndarray, " draws"]:
+    """The greatest difference of recall and false alarms."""
+    sizes = np.bincount(own, minlength=n_classes)
+    false = np.bincount(said, minlength=n_classes) - hits
+    informed = hits / sizes.clip(1) - false / (len(own) - sizes).clip(1)
+    # A class without items in this fold tells nothing.
+    greatest: np.ndarray = np.where(sizes > 0, informed, -1.0).max(axis=1)
+    return greatest
 
 
 def _families(
@@ -421,18 +514,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-def _severity(family: Family, extra: float) -> Severity:
-    """How much a leak matters: what a model cannot see, or may rightly see, matters less.
-
-    Args:
-        family: Which facts.
-        extra: How far it is from chance to certainty, 0 to 1.
-    """
-    if family == "name":
+def _severity(leak: Leak) -> Severity:
+    """How much a leak matters: what a model cannot see, or may rightly see, matters less."""
+    is_strong = leak.extra >= _SERIOUS_EFFECT or leak.informed >= _SERIOUS_INFORMED
+    if leak.family == "name":
         return "info"
-    if family == "bytes":
-        return "warning" if extra >= _SERIOUS_EFFECT else "info"
-    return "serious" if extra >= _SERIOUS_EFFECT else "warning"
+    if leak.family == "bytes":
+        return "warning" if is_strong else "info"
+    return "serious" if is_strong else "warning"
 
 
 def _examples(

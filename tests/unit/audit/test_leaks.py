@@ -101,6 +101,15 @@ def test_names_are_only_worth_a_word_and_class_names_in_them_do_not_count() -> N
     assert "most by the folder" in finding.summary
 
 
+def test_one_class_of_many_that_came_from_another_source_is_named() -> None:
+    targets = np.random.default_rng(2).integers(0, 20, 1_000)
+    facts = replace(_facts(n_items=1_000), qualities=np.where(targets == 7, 60, 85))
+    names = [f"row {n}" for n in range(1_000)]
+    (finding,) = leak_findings(names, targets, [f"class {n}" for n in range(20)], facts=facts)
+    assert (finding.kind, finding.severity) == ("leak_by_file", "serious")
+    assert "tell 'class 7' from the other classes (100% of its items" in finding.summary
+
+
 def test_rows_of_a_table_sorted_by_class_are_no_leak() -> None:
     targets = np.sort(_targets())
     assert list(leak_findings([f"row {n}" for n in range(N)], targets, CLASSES)) == []
