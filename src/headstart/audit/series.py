@@ -290,7 +290,7 @@ def runs_of(
         runs[sequence] = n_groups + number
         n_groups += int(number[-1]) + 1
     runs = _numbered([None if run < 0 else run for run in runs.tolist()])
-    return Series(Proposal("follow one another in number and look alike", runs), likeness)
+    return Series(Proposal("follow one another in number", runs), likeness)
 
 
 def find_series(

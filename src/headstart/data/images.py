@@ -265,15 +265,21 @@ def _photograph(image: Image.Image) -> dict[str, Any]:
     """Orientation, camera and date, where the file has EXIF."""
     # To have Pillow read all tags costs more than to open the file, and it looks for some where there are none.
     if "exif" not in image.info:
-        return {"orientation": _orientation(image)} if image.format == "TIFF" or _XMP & image.info.keys() else {}
+        has_more = image.format == "TIFF" or _XMP & image.info.keys()
+        return {"orientation": _known_orientation(_orientation(image))} if has_more else {}
     tags = _exif_tags(bytes(image.info["exif"]).removeprefix(b"Exif\0\0"))
     orientation = tags.get(_EXIF_ORIENTATION, 0)
     return {
         # Where EXIF has none, XMP may have one.
-        "orientation": orientation if isinstance(orientation, int) and orientation else _orientation(image),
+        "orientation": _known_orientation(orientation or _orientation(image)),
         "camera": " ".join(filter(None, (_words(tags.get(tag)) for tag in (_EXIF_MAKE, _EXIF_MODEL)))).lower(),
         "taken": _words(tags.get(_EXIF_TAKEN)) or _words(tags.get(_EXIF_CHANGED)),
     }
+
+
+def _known_orientation(orientation: int | str) -> int:
+    """The orientation, where it is one that has a meaning; other numbers leave a picture as it is."""
+    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
 
 def _exif_tags(data: bytes) -> dict[int, int | str]:

@@ -71,6 +71,23 @@ def test_the_header_says_everything(tmp_path: Path) -> None:
     assert facts.take([0]).qualities[0] == pytest.approx(90, abs=2)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_in_either_byte_order_is_that_of_pillow_and_broken_exif_does_no_harm(order: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x0112], exif[0x010F], exif[0x0132] = 8, "X", "2020:02:02 02:02:02"
+    whole = exif.tobytes()
+    random = np.random.default_rng(0)
+    files = {"whole.jpg": _bytes(_scene(0), exif=whole)}
+    for number in range(60):
+        broken = bytearray(whole[: random.integers(8, len(whole))])
+        broken[random.integers(6, len(broken))] = random.integers(256)
+        files[f"{number}.jpg"] = _bytes(_scene(0), exif=bytes(broken))
+    facts = look_at_files(_items(tmp_path, files))
+    assert (facts.orientations[0], facts.cameras[0], facts.taken[0]) == (8, "x", "2020:02:02 02:02:02")
+    assert facts.known.all()
+
+
 @pytest.mark.parametrize("quality", [20, 50, 75, 95])
 def test_the_quality_is_that_of_libjpeg(quality: int, tmp_path: Path) -> None:
     facts = look_at_files(_items(tmp_path, {"a.jpg": _bytes(_scene(0), quality=quality)}))
