@@ -20,7 +20,7 @@ from headstart.data.images import DamagedItem, decoded
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 
-_ZEROS = 32  # no table without 1-bit codes gives so many zero bytes
+_ZEROS = 32  # so many zero bytes are damage, unless zeros mean a flat area in this file
 _SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1}, {0xC2}
 _TABLES, _SCAN, _END, _RESTART_EVERY = 0xC4, 0xDA, 0xD9, 0xDD
 _END_BYTES = b"\xff\xd9"
