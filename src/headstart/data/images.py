@@ -11,8 +11,9 @@ import re
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -29,6 +30,12 @@ _DECODER_ERRORS = (
     *(ArithmeticError, MemoryError, NotImplementedError),
 )
 _EXIF_ORIENTATION = 0x0112
+_EXIF_MAKE, _EXIF_MODEL, _EXIF_CHANGED = 0x010F, 0x0110, 0x0132
+_EXIF_PHOTO, _EXIF_TAKEN = 0x8769, 0x9003
+_EXIF_WANTED = {_EXIF_ORIENTATION, _EXIF_MAKE, _EXIF_MODEL, _EXIF_CHANGED, _EXIF_TAKEN}
+_ASCII, _SHORT = 2, 3
+_MAX_WORDS = 100
+_XMP = {"xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,6 +60,33 @@ class DamagedItem(DataError):  # noqa: N818 - the word that users know is item
         super().__init__(f"{name} cannot be used as an image: {reason}", hint=_HINT)
         self.name = name
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file says about its picture before any pixel is decoded.
+
+    Attributes:
+        width_px: Width as stored, before any rotation.
+        height_px: Height as stored.
+        format: As Pillow names it, such as `JPEG`.
+        mode: As Pillow names it, such as `RGB`; `PA` for a palette with transparency.
+        orientation: EXIF orientation, 1 (upright) to 8; 1 where the file has none.
+        camera: EXIF make and model in lower case, or empty.
+        taken: EXIF date and time of the photograph, `2024:01:31 12:00:00`, or empty.
+        quantisation_sum: Sum of the 64 steps of the first quantisation table of a JPEG; 0 for other formats.
+        is_animated: Whether it has several pictures, of which the first one is used.
+    """
+
+    width_px: int
+    height_px: int
+    format: str
+    mode: str
+    orientation: int = 1
+    camera: str = ""
+    taken: str = ""
+    quantisation_sum: int = 0
+    is_animated: bool = False
 
 
 def open_image(value: Path | np.ndarray | bytes, *, at_least_px: int | None = None) -> Image.Image:
@@ -119,6 +153,56 @@ def shorter_side_px(value: Path | np.ndarray) -> int:
         raise DamagedItem(str(value), _reason(error)) from error
 
 
+def header_of(value: Path | bytes) -> ImageHeader:
+    """What a file says about its picture; no pixel is decoded.
+
+    Args:
+        value: A file, or the bytes of one.
+
+    Raises:
+        DamagedItem: If the header cannot be read.
+    """
+    _silence_pillow()
+    try:
+        with Image.open(value if isinstance(value, Path) else io.BytesIO(value)) as image:
+            tables = getattr(image, "quantization", None) or {}
+            has_transparency = image.mode == "P" and "transparency" in image.info
+            # The second picture of a phone's JPEG (MPO) is a preview or a depth map.
+            is_animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+            return ImageHeader(
+                image.width,
+                image.height,
+                format=image.format or "",
+                mode="PA" if has_transparency else image.mode,
+                quantisation_sum=sum(next(iter(tables.values()))) if tables else 0,
+                is_animated=is_animated,
+                **_photograph(image),
+            )
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+        name = str(value) if isinstance(value, Path) else "an image"
+        raise DamagedItem(name, _reason(error)) from error
+
+
+def decoded(data: bytes, *, smallest: bool) -> np.ndarray:
+    """The pixels that the decoder makes of the bytes of a file, with nothing done to them.
+
+    Args:
+        data: The bytes.
+        smallest: Whether a JPEG is decoded at an eighth of its size, which is fast.
+
+    Raises:
+        DamagedItem: If the decoder gives up.
+    """
+    _silence_pillow()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if smallest:
+                image.draft(None, (1, 1))
+            return np.asarray(image)
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+        raise DamagedItem("an image", _reason(error)) from error
+
+
 def thumbnail_uri(value: Path | np.ndarray | bytes, size_px: int = 112) -> str:
     """A small JPEG of an image as a `data:` URI, for a page that needs no other file.
 
@@ -175,6 +259,56 @@ def _orientation(image: Image.Image) -> int:
     except _DECODER_ERRORS:
         # The picture is whole, only its metadata is not.
         return 1
+
+
+def _photograph(image: Image.Image) -> dict[str, Any]:
+    """Orientation, camera and date, where the file has EXIF."""
+    # To have Pillow read all tags costs more than to open the file, and it looks for some where there are none.
+    if "exif" not in image.info:
+        has_more = image.format == "TIFF" or _XMP & image.info.keys()
+        return {"orientation": _known_orientation(_orientation(image))} if has_more else {}
+    tags = _exif_tags(bytes(image.info["exif"]).removeprefix(b"Exif\0\0"))
+    orientation = tags.get(_EXIF_ORIENTATION, 0)
+    return {
+        # Where EXIF has none, XMP may have one.
+        "orientation": _known_orientation(orientation or _orientation(image)),
+        "camera": " ".join(filter(None, (_words(tags.get(tag)) for tag in (_EXIF_MAKE, _EXIF_MODEL)))).lower(),
+        "taken": _words(tags.get(_EXIF_TAKEN)) or _words(tags.get(_EXIF_CHANGED)),
+    }
+
+
+def _known_orientation(orientation: int | str) -> int:
+    """The orientation, where it is one that has a meaning; other numbers leave a picture as it is."""
+    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
+
+
+def _exif_tags(data: bytes) -> dict[int, int | str]:
+    """The few tags that are wanted: whole numbers of one value, and texts (TIFF 6.0, section 2; EXIF 2.3, 4.6)."""
+    order = "<" if data.startswith(b"II") else ">"
+    tags: dict[int, int | str] = {}
+    places = [4]
+    while places and len(tags) < len(_EXIF_WANTED):
+        place = places.pop()
+        try:
+            (start,) = struct.unpack_from(f"{order}I", data, place)
+            (n_entries,) = struct.unpack_from(f"{order}H", data, start)
+            for entry in range(start + 2, start + 2 + 12 * n_entries, 12):
+                tag, kind, count = struct.unpack_from(f"{order}HHI", data, entry)
+                if tag == _EXIF_PHOTO and place == 4:
+                    places.append(entry + 8)
+                elif tag in _EXIF_WANTED and kind == _SHORT and count == 1:
+                    (tags[tag],) = struct.unpack_from(f"{order}H", data, entry + 8)
+                elif tag in _EXIF_WANTED and kind == _ASCII:
+                    at = entry + 8 if count <= 4 else struct.unpack_from(f"{order}I", data, entry + 8)[0]
+                    tags[tag] = data[at : at + min(count, _MAX_WORDS)].partition(b"\0")[0].decode("utf-8", "replace")
+        except struct.error:
+            break  # metadata that end too early; the picture may well be whole
+    return tags
+
+
+def _words(value: object) -> str:
+    """A text of EXIF as one line, without what cannot be printed."""
+    return "".join(filter(str.isprintable, value)).strip() if isinstance(value, str) else ""
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
