@@ -284,23 +284,22 @@ def _needed_sentence(
     target: float, needed: tuple[int | None, int | None, int | None], expected: Sequence[ExpectedAccuracy]
 ) -> str:
     value, low, high = needed
-    first, last = expected[0], expected[-1]
-    aim = f"{100 * target:.4g} %"
-    if value is None:
-        most = f"{last.n_labels:,} labels, {last.times} times as many as now"
+    there, last = expected[0].n_labels, expected[-1]
+    aim, most = f"{100 * target:.4g} %", f"{last.n_labels:,} labels, {last.times} times as many as now"
+    if low is None:
         best = f"{100 * last.accuracy.high:.1f} %"
-        if low is None:
-            return f"{aim} is out of sight: with {most}, at best {best} is to be expected."
-        return f"{aim} is not to be expected with {most}, though {_about(low)} labels may do at best."
-    upper = f"up to {_about(high)}" if high is not None else f"or more than {last.n_labels:,}"
-    if value == first.n_labels:
-        return f"{aim} is to be expected of the {value:,} labels that there are, but it may take {upper}."
-    least = f"{_about(low or value)}" if low != first.n_labels else f"{first.n_labels:,}"
-    if high is None:
-        return (
-            f"{aim} would take about {_about(value)} labels: {least} at best, and perhaps more than {last.n_labels:,}."
-        )
-    return f"{aim} would take about {_about(value)} labels ({least} to {_about(high)})."
+        return f"{aim} is out of sight: with {most}, at best {best} is to be expected."
+    if value is None:
+        return f"{aim} is not to be expected with {most}, though about {_about(low)} may do at best."
+    if value == there:
+        may_take = "" if high == there else f", but it may take {f'up to {_about(high)}' if high else _above(last)}"
+        return f"{aim} is to be expected of the {there:,} labels that there are{may_take}."
+    ends = f"{_about(low) if low > there else f'{there:,}'} to {_about(high) if high else _above(last)}"
+    return f"{aim} would take about {_about(value)} labels ({ends})."
+
+
+def _above(last: ExpectedAccuracy) -> str:
+    return f"more than {last.n_labels:,}"
 
 
 def _about(n: int) -> str:

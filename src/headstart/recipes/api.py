@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -341,8 +341,10 @@ def suggest(
         precision=precision,
     )
 
+    given = list(unlabelled) if isinstance(unlabelled, Iterator) else unlabelled
+
     def read(known: Modality | None) -> tuple[Items, tuple[LeftOut, ...]]:
-        return as_items(unlabelled, known or modality_of_given(unlabelled, column=column), column=column)
+        return as_items(given, known or modality_of_given(given, column=column), column=column)
 
     return run_recipe(read, options=options, progress=progress or SILENT)
 
