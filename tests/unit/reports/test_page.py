@@ -144,7 +144,7 @@ def test_counts_times_and_sentences_are_shown() -> None:
     sentences = (run.control.sentence, run.fit_check.sentence, run.learning_curve.sentence, run.chosen.why)
     assert all(formatting.prose(sentence) in text for sentence in (*sentences, run.data.split, *run.data.notes))
     for each in run.learning_curve.expected:
-        assert re.search(f"{each.n_labels:,}, .* {formatting.percent(each.accuracy.value)}", text)
+        assert re.search(f"{each.n_labels:,} \\(.*\\) +{formatting.percent(each.accuracy.value)}", text)
         assert formatting.percent_range(each.accuracy) in text
     assert all(formatting.prose(goal.sentence) in text for goal in run.learning_curve.goals)
     assert all(formatting.seconds(spent) in text for spent in run.timings.values())
