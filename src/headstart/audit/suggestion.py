@@ -20,7 +20,7 @@ from headstart._randomness import generator
 from headstart.errors import OptionError
 
 _NEIGHBOURS = 20  # of a typical item, as in TypiClust
-_MOST_CLUSTERED = 20_000  # the most uncertain ones, or without a model a random part: seconds, not minutes
+_MOST_CLUSTERED = 10_000  # the most uncertain ones, or without a model a random part: seconds, not minutes
 _MOST_ROUNDS = 100
 _BLOCK = 1024
 
@@ -83,7 +83,7 @@ def pick_typical(directions: Float32[np.ndarray, "items width"], n: int, *, seed
     Args:
         directions: The features of each item as a row of length 1.
         n: How many, 1 or more; all where there are not so many.
-        seed: Of the clustering, and of which items are looked at where there are more than 20,000.
+        seed: Of the clustering, and of which items are looked at where there are more than 10,000.
 
     Raises:
         OptionError: If n is below 1.
