@@ -1,7 +1,6 @@
 """How often the learning curve's intervals hold the truth: the figures of `headstart.evaluation.learning_curve`.
 
-    python benchmarks/curve.py clouds [--runs N]
-    python benchmarks/curve.py real [DATA_FOLDER]
+    python benchmarks/curve.py [clouds | real] [DATA_FOLDER] [--runs N]
 
 `clouds`: points around one centre a class. The truth is the mean accuracy on 4,000 new points of 40 heads trained on as
 many items as the curve speaks of.
@@ -224,13 +223,14 @@ def _one_set(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("clouds", "real"))
+    parser.add_argument("what", nargs="?", choices=("clouds", "real"), help="left out, both")
     parser.add_argument("data", nargs="?", type=Path, default=SHARED)
-    parser.add_argument("--runs", type=int, default=80)
+    parser.add_argument("--runs", type=int, default=60)
     options = parser.parse_args()
     print(f"{provenance()}\n\n{head_line()}", flush=True)
-    for row in clouds(options.runs) if options.what == "clouds" else real(options.data):
-        print(row, flush=True)
+    for what, rows in (("clouds", clouds(options.runs)), ("real", real(options.data))):
+        for row in rows if options.what in (None, what) else ():
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ arXiv:2103.10948), with a and b at least 0 and c from 0.05 to 1. For each c on a
 form, so a thousand bootstrap curves are fitted at once. Real curves may still accelerate; the gain measured over the
 last doubling is therefore a second estimate, and the interval holds both.
 
-Measured through `search.curve.draw_curve` on simulated clouds of points (`benchmarks/curve.py`, 60 runs each), intervals
-err on the wide side. Of those that were said, so many held the truth; the other runs said nothing:
+Measured through `search.curve.draw_curve` on simulated clouds of points (`benchmarks/curve.py`, 60 runs each),
+intervals err on the wide side. Of those that were said, so many held the truth; the other runs said nothing:
 
 | classes, items | true accuracy with 1, 2, 4, 8 times | gain of 2 | accuracy at 2 | at 4     | at 8     |
 |----------------|-------------------------------------|-----------|---------------|----------|----------|
