@@ -11,6 +11,7 @@ from pathlib import Path
 
 from headstart.reports.compared import COMPARISON_SCHEMA, ComparisonRecord
 from headstart.reports.record import RANKING_SCHEMA, SCHEMA, RankingRecord, Run
+from headstart.reports.suggested import SUGGESTIONS_SCHEMA, SuggestionRecord
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -58,12 +59,23 @@ This page is made from the docstrings by `python scripts/reference.py`.
 """
 
 
+_SUGGESTIONS = f"""# The record of suggestions, field by field
+
+`headstart suggest --json` prints it, and `hs.suggest` returns it as a `SuggestionRecord`.
+The schema is `{SUGGESTIONS_SCHEMA}`: fields may be added to it, but none is removed or changes its meaning without a
+new number. A value that is undefined is `null`. Probabilities run from 0 to 1.
+
+This page is made from the docstrings by `python scripts/reference.py`.
+"""
+
+
 def pages() -> dict[str, str]:
     """Each page by its file."""
     return {
         "run.md": _page(_RUN, Run),
         "ranking.md": _page(_RANKING, RankingRecord),
         "comparison.md": _page(_COMPARISON, ComparisonRecord),
+        "suggestions.md": _page(_SUGGESTIONS, SuggestionRecord),
     }
 
 

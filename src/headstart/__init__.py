@@ -27,9 +27,10 @@ if TYPE_CHECKING:
         StoreError,
     )
     from headstart.evaluation.records import Estimate, Evaluation
-    from headstart.recipes.api import compare, evaluate, fit, rank
+    from headstart.recipes.api import compare, evaluate, fit, rank, suggest
     from headstart.reports.compared import ComparisonRecord
     from headstart.reports.record import RankingRecord, Run
+    from headstart.reports.suggested import SuggestionRecord
     from headstart.serving.model import Model, Prediction, Predictions, load
 
     __version__: str
@@ -51,6 +52,7 @@ __all__ = [
     "RankingRecord",
     "Run",
     "StoreError",
+    "SuggestionRecord",
     "__version__",
     "compare",
     "evaluate",
@@ -58,6 +60,7 @@ __all__ = [
     "load",
     "rank",
     "strategies",
+    "suggest",
 ]
 
 _MODULES = {
@@ -72,9 +75,10 @@ _MODULES = {
         "StoreError",
     ),
     "headstart.evaluation.records": ("Estimate", "Evaluation"),
-    "headstart.recipes.api": ("compare", "evaluate", "fit", "rank"),
+    "headstart.recipes.api": ("compare", "evaluate", "fit", "rank", "suggest"),
     "headstart.reports.compared": ("ComparisonRecord",),
     "headstart.reports.record": ("RankingRecord", "Run"),
+    "headstart.reports.suggested": ("SuggestionRecord",),
     "headstart.serving.model": ("Model", "Prediction", "Predictions", "load"),
 }
 _HOME_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -10,7 +10,7 @@ import pytest
 import headstart
 
 HEAVY = "torch pandas sklearn timm transformers matplotlib pyarrow scipy PIL torchvision optuna sqlalchemy"
-COMMANDS = ["fit", "rank", "predict", "evaluate", "report", "compare", "demo", "backbones", "cache"]
+COMMANDS = ["fit", "rank", "predict", "evaluate", "report", "compare", "suggest", "demo", "backbones", "cache"]
 
 
 def loaded_by(code: str) -> list[str]:
@@ -28,6 +28,7 @@ def loaded_by(code: str) -> list[str]:
         ["fit", "--help"],
         ["rank", "--help"],
         ["predict", "--help"],
+        ["suggest", "--help"],
         ["fti"],
         ["cache", "info"],
         ["backbones"],

@@ -14,6 +14,7 @@ from headstart.cli.fit import fit
 from headstart.cli.predict import predict
 from headstart.cli.rank import rank
 from headstart.cli.report import report
+from headstart.cli.suggest import suggest
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.command()(fit)
@@ -22,6 +23,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(report)
 app.command()(compare)
+app.command()(suggest)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(cache.app, name="cache")
 app.command()(demo)

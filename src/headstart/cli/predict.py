@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart.cli import options
-from headstart.errors import OptionError, StoreError
+from headstart.cli.inputs import HELP, check_apart, check_out, read_inputs
+from headstart.errors import StoreError
 
 if TYPE_CHECKING:
     from headstart._progress import Progress
-    from headstart.data import Items, LeftOut, Modality
+    from headstart.data import LeftOut
     from headstart.features.protocol import FeatureStore
-    from headstart.serving import Model, Prediction, Predictions
+    from headstart.serving import Prediction, Predictions
 
-_STDIN = "-"
 _LEFT_OUT_SHOWN = 50
 
 
@@ -30,10 +28,7 @@ def predict(
     place: options.Place,
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Files, folders, patterns and tables; - reads a text or the path of an image from each line of stdin.",
-        ),
+        typer.Argument(metavar="INPUT...", help=HELP),
     ],
     column: options.Column = None,
     out: Annotated[
@@ -67,13 +62,15 @@ def predict(
     from headstart.serving import load
 
     if out is not None:
-        _check_out(Path(out), overwrite=overwrite)
+        from headstart.reports import is_predictions  # with numpy, which a mistake does not wait for
+
+        check_out(Path(out), "table of predictions", is_one=is_predictions, overwrite=overwrite)
     progress = progress_on_stderr()
     with _store(progress) as store:
         model = load(place, device=device, precision=precision, store=store)
-        items, left_out = _read(inputs, model, column)
+        items, left_out = read_inputs(inputs, modality=model.modality, column=column)
         if out is not None:
-            _check_apart(Path(out), [*inputs, *items.names])
+            check_apart(Path(out), "predictions", [*inputs, *items.names])
         predictions = model.predict_items(
             items,
             left_out=left_out,
@@ -92,35 +89,6 @@ def predict(
     _print(predictions, as_json=as_json, as_table=out is None)
 
 
-def _check_out(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder, and to replace what is no table of predictions unasked."""
-    from headstart.reports import is_predictions
-
-    if out.is_dir():
-        raise OptionError(f"--out must be a file, but {str(out)!r} is a folder", hint=f"Write {str(out / 'p.csv')!r}.")
-    if out.exists() and not overwrite and not is_predictions(out):
-        raise OptionError(
-            f"{str(out)!r} exists and is no table of predictions, so it is not replaced unasked",
-            hint="Add --overwrite, or name another file.",
-        )
-
-
-def _check_apart(out: Path, predicted: Sequence[str]) -> None:
-    """Refuse to replace what is to be predicted: an input, or an item of one."""
-    if out.exists() and any(_is_same(out, Path(each)) for each in predicted):
-        raise OptionError(
-            f"the predictions must not replace what they are for, but {str(out)!r} is among that",
-            hint="Name another file.",
-        )
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):  # a text that was typed is no path
-        return False
-
-
 @contextmanager
 def _store(progress: Progress) -> Iterator[FeatureStore | None]:
     """The store on disk, or None where it cannot be opened: prediction needs no place to write."""
@@ -136,22 +104,6 @@ def _store(progress: Progress) -> Iterator[FeatureStore | None]:
         for note in store.notes:
             progress.say(note)
         yield store
-
-
-def _read(inputs: list[str], model: Model, column: str | None) -> tuple[Items, tuple[LeftOut, ...]]:
-    from headstart.data import read_items, read_lines
-
-    modality: Modality = "text" if model.modality == "text" else "image"
-    if _STDIN not in inputs:
-        return read_items(inputs, modality=modality, column=column)
-    if len(inputs) > 1:
-        raise OptionError(
-            f"stdin must be the only input, but got {' '.join(inputs)!r}", hint="Predict the other inputs on their own."
-        )
-    # The bytes of a path must survive as they are; a text must be Unicode.
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape" if modality == "image" else "replace")
-    return read_lines(sys.stdin, modality=modality)
 
 
 def _tell_left_out(predictions: Predictions, progress: Progress) -> None:

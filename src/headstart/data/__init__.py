@@ -8,7 +8,7 @@ from __future__ import annotations
 from headstart.data.dataset import Dataset, Items, LeftOut, Modality, Side, Value
 from headstart.data.folds import folds
 from headstart.data.identify import KnownHashes, content_keys, identify
-from headstart.data.read import read_dataset, read_items, read_lines
+from headstart.data.read import modality_of, read_dataset, read_items, read_lines
 from headstart.data.split import SealedTest, Split, split
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "content_keys",
     "folds",
     "identify",
+    "modality_of",
     "read_dataset",
     "read_items",
     "read_lines",

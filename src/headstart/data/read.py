@@ -14,7 +14,7 @@ from headstart.data.assemble import assemble, nothing_left, only_labelled
 from headstart.data.columns import find_columns
 from headstart.data.dataset import Dataset, Items, LeftOut, Modality, Value
 from headstart.data.readers.class_folders import list_files, value_of
-from headstart.data.readers.files import NOT_FOUND, TABLE_SUFFIXES, existing, readable, unreadable
+from headstart.data.readers.files import NOT_FOUND, TABLE_SUFFIXES, TEXT_SUFFIXES, existing, readable, unreadable
 from headstart.data.readers.memory import is_frame, read_sequence
 from headstart.data.readers.reading import Reading, SideName, Wanted, joined
 from headstart.data.readers.rows import read_rows
@@ -95,6 +95,23 @@ def read_items(
     return _gather(found, modality, ", ".join(map(str, given[:3])))
 
 
+def modality_of(inputs: str | Path | Iterable[str | Path], *, column: str | None = None) -> Modality:
+    """What unlabelled inputs hold, by the names of files and the cells of tables.
+
+    Args:
+        inputs: As for `read_items`.
+        column: The column of tables with the items; None finds it.
+
+    Returns:
+        What the first input holds that tells; images, where none does.
+
+    Raises:
+        DataError: If an input does not exist, or the columns of a table are unclear.
+    """
+    given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    return next((told for path in given for told in _told(path, column)), "image")
+
+
 def read_lines(stream: Iterable[str], *, modality: Modality) -> tuple[Items, tuple[LeftOut, ...]]:
     """Read one text or one path of an image from each line; blank lines are passed over.
 
@@ -168,6 +185,22 @@ def _found(given: str | Path, modality: Modality, column: str | None) -> Iterato
         yield from _rows(path, modality, column)
     else:
         yield from _file(path, modality)
+
+
+def _told(given: str | Path, column: str | None) -> Iterator[Modality]:
+    """The modality of one input, or of each that a pattern matches; nothing where it cannot be told."""
+    path, pattern = Path(given), str(given)
+    if not path.exists() and glob.has_magic(pattern):
+        for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - as in `_found`
+            yield from _told(match, column)
+    elif existing(path).is_dir():
+        n_images, n_texts = (len(list_files(path, each).files) for each in ("image", "text"))
+        if n_images or n_texts:
+            yield "image" if n_images >= n_texts else "text"
+    elif path.suffix.lower() in TABLE_SUFFIXES:
+        yield find_columns(read_table(path), Wanted(column=column, labelled=False))[0].modality
+    else:
+        yield "text" if path.suffix.lower() in TEXT_SUFFIXES else "image"
 
 
 def _why_none(folder: Path, modality: Modality) -> str:

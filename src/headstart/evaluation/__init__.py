@@ -7,7 +7,7 @@ from headstart.evaluation.calibration import fit_temperature, softmax
 from headstart.evaluation.comparison import compare, compare_correct, verdict
 from headstart.evaluation.conformal import HeldOut, judge_sets, lac, prediction_sets
 from headstart.evaluation.intervals import bootstrap, bootstrap_mean, nadeau_bengio, wilson
-from headstart.evaluation.learning_curve import learning_curve
+from headstart.evaluation.learning_curve import labels_needed, learning_curve
 from headstart.evaluation.metrics import accuracy, correct, evaluate_predictions, log_loss
 from headstart.evaluation.records import (
     Abstention,
@@ -18,6 +18,8 @@ from headstart.evaluation.records import (
     Difference,
     Estimate,
     Evaluation,
+    ExpectedAccuracy,
+    LabelsNeeded,
     LearningCurve,
     ReliabilityBin,
     SetReport,
@@ -33,7 +35,9 @@ __all__ = [
     "Difference",
     "Estimate",
     "Evaluation",
+    "ExpectedAccuracy",
     "HeldOut",
+    "LabelsNeeded",
     "LearningCurve",
     "ReliabilityBin",
     "SetReport",
@@ -49,6 +53,7 @@ __all__ = [
     "evaluate_predictions",
     "fit_temperature",
     "judge_sets",
+    "labels_needed",
     "lac",
     "learning_curve",
     "log_loss",

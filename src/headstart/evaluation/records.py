@@ -134,19 +134,60 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedAccuracy:
+    """What more labels of the same kind are expected to lead to.
+
+    Attributes:
+        times: How many times as many labels as there are; 1 for those.
+        n_labels: The number of labels.
+        accuracy: The expected accuracy of a model trained on them, with an interval that covers draws, items and the
+            ways to continue the curve.
+    """
+
+    times: int
+    n_labels: int
+    accuracy: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsNeeded:
+    """How many labels an accuracy takes.
+
+    Attributes:
+        target: The accuracy, above 0 to 1.
+        n: How many labels it is expected to take, those that there are included; None where the curve does not reach
+            it, as far as it can be continued.
+        low: The lower end of the 95 % interval; None where not even the upper end of the curve reaches the target.
+        high: The upper end; None where the lower end of the curve does not reach the target.
+        sentence: The same in words, or why there is no number.
+    """
+
+    target: float
+    n: int | None
+    low: int | None
+    high: int | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class LearningCurve:
     """Accuracy at growing numbers of training items.
 
     Attributes:
         points: From few to many.
         gain_of_doubling: Expected gain in accuracy from twice the labels, with its 95 % interval (n is that of the
-            last point); None when there are too few points to say.
+            last point), over what was measured and never beyond 100 %; None when there are too few points to say.
         sentence: What the curve supports, in words.
+        expected: The accuracy to expect with the labels that there are, and with 2, 4 and 8 times as many, as far as
+            something can be said; empty where nothing can.
+        goals: How many labels the next round accuracies would take; `labels_needed` says it for any other.
     """
 
     points: tuple[CurvePoint, ...]
     gain_of_doubling: Estimate | None
     sentence: str
+    expected: tuple[ExpectedAccuracy, ...] = ()
+    goals: tuple[LabelsNeeded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

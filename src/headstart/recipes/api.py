@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from headstart.data.dataset import Items, LeftOut, Modality
     from headstart.evaluation.records import Evaluation
     from headstart.recipes.options import FitOptions
     from headstart.reports.compared import ComparisonRecord
     from headstart.reports.record import RankingRecord, Run
+    from headstart.reports.suggested import SuggestionRecord
     from headstart.search.preference import Preference
+    from headstart.serving._inputs import Given
 
     Data = str | Path | pd.DataFrame | Sequence[Any] | np.ndarray
 
@@ -284,6 +287,66 @@ def compare(run_a: str | Path, run_b: str | Path) -> ComparisonRecord:
     from headstart.recipes.compare import compare as run_recipe
 
     return run_recipe(run_a, run_b)
+
+
+def suggest(
+    unlabelled: Given,
+    *,
+    run: str | Path | None = None,
+    n: int = 50,
+    backbone: str | None = None,
+    column: str | None = None,
+    modality: str = "auto",
+    offline: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> SuggestionRecord:
+    """Which unlabelled items to label next.
+
+    Args:
+        unlabelled: For images: files, folders, patterns, tables, or uint8 arrays. For texts: the texts themselves, or
+            `Path` objects of tables and text files. For both a DataFrame.
+        run: The folder of a run or of a bundle whose model is asked what it is unsure of; None where there is no model
+            yet: typical items are suggested then.
+        n: How many, 1 or more.
+        backbone: The backbone where there is no run; None takes the cheapest that is on this disk.
+        column: The column of a table with the items; None finds it.
+        modality: `auto`, `image` or `text`; a run knows its own.
+        offline: Whether nothing may be fetched.
+        seed: 0 or greater; the same seed, the same suggestions.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `bfloat16` or `float32`.
+        progress: Where progress is shown; None shows nothing.
+
+    Raises:
+        OptionError: If an option is outside its rule.
+        BundleError: If the run is none, or was changed.
+        BackboneError: If the backbone cannot be named, found or verified, or is for other items.
+        DataError: If the items cannot be read, or none of them is left to suggest.
+    """
+    from headstart.recipes.suggest import SuggestOptions
+    from headstart.recipes.suggest import suggest as run_recipe
+    from headstart.serving._inputs import as_items, modality_of_given
+
+    options = SuggestOptions(
+        run=None if run is None else str(run),
+        n=n,
+        backbone=backbone,
+        modality=modality,
+        seed=seed,
+        offline=offline,
+        device=device,
+        precision=precision,
+    )
+
+    given = list(unlabelled) if isinstance(unlabelled, Iterator) else unlabelled
+
+    def read(known: Modality | None) -> tuple[Items, tuple[LeftOut, ...]]:
+        return as_items(given, known or modality_of_given(given, column=column), column=column)
+
+    return run_recipe(read, options=options, progress=progress or SILENT)
 
 
 def _names(what: str, given: object) -> tuple[str, ...]:

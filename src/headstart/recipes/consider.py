@@ -18,7 +18,7 @@ from headstart.backbones.presence import places
 from headstart.backbones.pull import pull
 from headstart.backbones.resolve import Local, resolve
 from headstart.backbones.spec import BackboneSpec
-from headstart.data.dataset import Dataset, LeftOut
+from headstart.data.dataset import Items, LeftOut
 from headstart.data.profile import Profile, profile
 from headstart.errors import BackboneError
 from headstart.recipes.options import FitOptions
@@ -57,11 +57,11 @@ class Considered:
     left_out: tuple[LeftOut, ...]
 
 
-def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, progress: Progress) -> Considered:
+def consider(items: Items, options: FitOptions, home: Path, clock: Clock, progress: Progress) -> Considered:
     """Find, fetch and check the backbones that come into question.
 
     Args:
-        dataset: The items.
+        items: What the backbones are to see, in an order of which the beginning is a fair sample.
         options: Which names, licences and sizes come into question.
         home: headstart's home.
         clock: What is left of the budget; fetching counts.
@@ -71,12 +71,12 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
         BackboneError: If one that was named cannot be used, or none is left.
         OptionError: If no backbone has such a licence.
     """
-    seen = profile(dataset.items)
+    seen = profile(items)
     with without_network() if options.offline else nullcontext():
         if options.backbones:
             found, lost = _named(options, home)
         else:
-            found, lost = _at_hand(dataset, seen, options, home, clock, progress)
+            found, lost = _at_hand(items, seen, options, home, clock, progress)
     called = [local.spec.name for local in found]
     if len(set(called)) < len(called):
         raise BackboneError(
@@ -84,10 +84,10 @@ def consider(dataset: Dataset, options: FitOptions, home: Path, clock: Clock, pr
             hint="Rename one of the folders, or name each backbone once.",
         )
     for local in found:
-        if local.spec.modality != dataset.modality:
+        if local.spec.modality != items.modality:
             raise BackboneError(
-                f"{local.spec.name!r} is a backbone for {local.spec.modality}s, and the data holds {dataset.modality}s",
-                hint=f"Choose another one: headstart backbones list --modality {dataset.modality}",
+                f"{local.spec.name!r} is a backbone for {local.spec.modality}s, and the data holds {items.modality}s",
+                hint=f"Choose another one: headstart backbones list --modality {items.modality}",
             )
     known, memory_bytes = entries(), _memory_bytes()
     reasons = {
@@ -127,11 +127,11 @@ def _named(options: FitOptions, home: Path) -> tuple[list[Local], list[LeftOut]]
 
 
 def _at_hand(
-    dataset: Dataset, seen: Profile, options: FitOptions, home: Path, clock: Clock, progress: Progress
+    items: Items, seen: Profile, options: FitOptions, home: Path, clock: Clock, progress: Progress
 ) -> tuple[list[Local], list[LeftOut]]:
     """What is on this disk, and the best that a network and the budget allow."""
     suited = select(
-        entries().values(), modality=dataset.modality, licences=options.licences, max_params=options.max_params
+        entries().values(), modality=items.modality, licences=options.licences, max_params=options.max_params
     )
     here = places(suited, home)
     packaged = [each for each in suited if here.get(each.name) == "package"]
@@ -141,7 +141,7 @@ def _at_hand(
     if not options.offline:
         # Those of the hub alone: a fetch from elsewhere cannot be stopped.
         missing = [each for each in suited if each.name not in here and each.repository]
-        wanted = _most_promising(_affordable(missing, len(dataset), seen, clock.left_s), _MOST_FETCHED)
+        wanted = _most_promising(_affordable(missing, len(items), seen, clock.left_s), _MOST_FETCHED)
         if wanted and not hub_is_offline():
             limit_s = _SHARE_FOR_FETCHED * clock.left_s
             fetched, missed = _had(

@@ -80,7 +80,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             dataset = read(data, options, store, progress)
             asked = {**options.asked, CONTENTS: dataset.fingerprint}
             workspace.check_goes_on(asked)
-            considered = consider(dataset, options, home, clock, progress)
+            considered = consider(dataset.items, options, home, clock, progress)
             backbones = considered.backbones
             check_modality(options.every_strategy, dataset.modality)
             check_backbones([make() for make in options.moves], backbones)

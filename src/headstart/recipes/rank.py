@@ -69,7 +69,7 @@ def rank(data: Any, *, options: FitOptions, sample: int, progress: Progress = SI
     with open_store(options.home or default_home(), progress) as (store, home):
         with clock.step("read"):
             dataset = read(data, options, store, progress)
-            considered = consider(dataset, options, home, clock, progress)
+            considered = consider(dataset.items, options, home, clock, progress)
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
             rows = dataset.items.rows_of(sides.train.items)
         climb = Climb(dataset.items, store, store, compute, clock, NoLog(), progress)

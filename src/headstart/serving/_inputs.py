@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from headstart.data.columns import find_columns
 from headstart.data.dataset import Items, LeftOut, Modality
-from headstart.data.read import read_items
+from headstart.data.read import modality_of, read_items
 from headstart.data.readers.memory import is_frame, read_frame, read_sequence
 from headstart.data.readers.reading import Reading, Wanted
 from headstart.data.readers.rows import read_rows
@@ -52,6 +53,33 @@ def as_items(given: Given, modality: Modality, *, column: str | None = None) -> 
     if are_texts or any(isinstance(value, np.ndarray) for value in each):
         return _unlabelled(read_sequence(each, [""] * len(each), Wanted(modality=modality)))
     return read_items(each, modality=modality, column=column)
+
+
+def modality_of_given(given: Given, *, column: str | None = None) -> Modality:
+    """What is meant, where no model says it: arrays are images; words are paths where such files exist, else texts.
+
+    Args:
+        given: As for `as_items`; an iterable that can be gone through twice.
+        column: The column of a table or DataFrame with the items; None finds it.
+
+    Raises:
+        DataError: If the columns of a table are unclear.
+    """
+    if is_frame(given):
+        return find_columns(read_frame(given), Wanted(column=column, labelled=False))[0].modality
+    each: list[Any] = [given] if isinstance(given, str | Path | np.ndarray) else list(given)
+    if any(isinstance(value, np.ndarray) for value in each):
+        return "image"
+    if all(isinstance(value, Path) or _is_place(value) for value in each):
+        return modality_of(each, column=column)
+    return "text"
+
+
+def _is_place(word: object) -> bool:
+    try:
+        return isinstance(word, str) and (Path(word).exists() or (glob.has_magic(word) and bool(glob.glob(word))))  # noqa: PTH207 - may begin with a folder
+    except (OSError, ValueError):  # too long, or with a zero byte: a text
+        return False
 
 
 def _is_one_image(given: object, modality: Modality) -> bool:

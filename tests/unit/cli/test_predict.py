@@ -78,7 +78,7 @@ def test_stdin_stands_alone(cli: Cli, model: FakeModel) -> None:
     result = cli("predict", "run", "-", "a.csv")
     assert result.code == 2
     assert result.err == (
-        "error: stdin must be the only input, but got '- a.csv'\nhint: Predict the other inputs on their own.\n"
+        "error: stdin must be the only input, but got '- a.csv'\nhint: Give the other inputs on their own.\n"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data import LeftOut, read_items, read_lines
+from headstart.data import LeftOut, modality_of, read_items, read_lines
 from headstart.errors import DataError
 
 
@@ -107,3 +107,28 @@ def test_a_folder_for_another_model_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match="the model is for texts, but the folder holds images"):
         read_items(tmp_path, modality="text")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "modality"),
+    [
+        (["."], "image"),
+        (["b.jpg"], "image"),
+        (["notes.txt"], "text"),
+        (["*.txt", "b.jpg"], "text"),
+        (["texts.csv"], "text"),
+        (["paths.csv"], "image"),
+        (["empty", "notes.txt"], "text"),
+        (["empty"], "image"),
+    ],
+)
+def test_names_and_cells_tell_what_inputs_hold(photos: Path, inputs: list[str], modality: str) -> None:
+    (photos / "empty").mkdir()
+    (photos / "texts.csv").write_text("text\ngood\nbad\n")
+    (photos / "paths.csv").write_text("file\nb.jpg\na.PNG\n")
+    assert modality_of([photos / each for each in inputs]) == modality
+
+
+def test_what_is_not_there_tells_nothing(photos: Path) -> None:
+    with pytest.raises(DataError, match="there is no file or folder"):
+        modality_of(photos / "none.jpg")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from headstart.errors import DataError
-from headstart.evaluation.learning_curve import learning_curve
-from headstart.evaluation.records import LearningCurve
+from headstart.errors import DataError, OptionError
+from headstart.evaluation.intervals import wilson
+from headstart.evaluation.learning_curve import labels_needed, learning_curve
+from headstart.evaluation.records import Estimate, ExpectedAccuracy, LearningCurve
 
 SIZES = np.array([30, 60, 120, 240])
 LITTLE = "More labels of the same kind would add little: under 0.5 points."
@@ -85,17 +88,135 @@ def test_a_falling_curve_gains_nothing_and_says_so() -> None:
     assert curve.sentence == LITTLE or "no gain can be told from noise" in curve.sentence
 
 
-def test_perfect_accuracy_can_gain_no_more_than_the_error_that_may_be_left() -> None:
-    curve = learning_curve(SIZES, np.ones((4, 3)), n_eval=1000, n_full=300)
-    assert curve.gain_of_doubling is not None
-    assert curve.gain_of_doubling.value == 0
-    assert 0 < curve.gain_of_doubling.high < 0.004
-    assert curve.sentence == LITTLE
-    small = learning_curve(SIZES, np.ones((4, 3)), n_eval=60, n_full=300)
-    assert (
-        small.sentence
-        == "Doubling the labels would add between nothing and 6.0 points: no gain can be told from noise."
+@pytest.mark.parametrize("first", [0.8, 1.0])
+def test_perfect_accuracy_can_gain_nothing_and_the_sentence_says_how_sure_that_is(first: float) -> None:
+    draws = np.array([[first] * 3, [1.0] * 3, [1.0] * 3, [1.0] * 3])
+    curve = learning_curve(SIZES, draws, n_eval=60, n_full=300)
+    gain = curve.gain_of_doubling
+    assert gain is not None
+    assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+    least = wilson(60, 60).low
+    assert curve.sentence == (
+        f"All 60 items are right already, so no gain can be seen: the accuracy is at least {100 * least:.1f} %."
     )
+    assert curve.expected
+    assert all(each.accuracy.low <= least and each.accuracy.high == 1 for each in curve.expected)
+    assert curve.expected[-1].accuracy.value > 0.99
+
+
+@pytest.mark.parametrize("top", [0.9, 0.95, 0.98])
+@pytest.mark.parametrize("step", [0.02, 0.15])
+def test_no_gain_leads_beyond_all_items_being_right(top: float, step: float) -> None:
+    accuracies = top - step * np.arange(3, -1, -1)
+    draws = accuracies[:, None] + np.array([0.01, -0.01])
+    curve = learning_curve(SIZES, draws, n_eval=100, n_full=300)
+    gain = curve.gain_of_doubling
+    assert gain is not None
+    assert curve.points[-1].accuracy.value + gain.high <= 1 + 1e-12
+    assert all(each.accuracy.high <= 1 for each in curve.expected)
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(0.05, 0.8, 0.5), (0.0, 1.0, 0.35), (0.1, 1.0, 0.8)])
+def test_intervals_of_expected_accuracies_hold_the_truth(a: float, b: float, c: float) -> None:
+    curves = [_curve(a, b, c, seed=seed) for seed in range(60)]
+    for place, times in enumerate((1, 2, 4, 8)):
+        truth = 1 - float(_error(300 * times, a, b, c))
+        said = [curve.expected[place] for curve in curves if len(curve.expected) > place]
+        assert len(said) >= 50
+        assert all((each.times, each.n_labels) == (times, 300 * times) for each in said)
+        held = sum(each.accuracy.low <= truth <= each.accuracy.high for each in said)
+        assert held >= 0.9 * len(said)
+
+
+def test_more_labels_are_never_expected_to_be_worse() -> None:
+    for seed in range(20):
+        expected = _curve(0.1, 0.3, 0.4, seed=seed, n_eval=60).expected
+        for before, after in pairwise(expected):
+            for end in ("low", "value", "high"):
+                assert getattr(before.accuracy, end) <= getattr(after.accuracy, end) + 1e-12
+        for each in expected:
+            assert 0 <= each.accuracy.low <= each.accuracy.value <= each.accuracy.high <= 1
+
+
+def test_without_noise_a_power_law_to_zero_is_continued_exactly() -> None:
+    draws = np.repeat(1 - _error(SIZES, 0.0, 1.0, 0.4)[:, None], 2, axis=1) + np.array([0.0002, -0.0002])
+    curve = learning_curve(SIZES, draws, n_eval=5000, n_full=240)
+    for each in curve.expected:
+        assert each.accuracy.value == pytest.approx(1 - float(_error(each.n_labels, 0.0, 1.0, 0.4)), abs=0.002)
+    assert "Four times the labels would lead to about 93.6 %" in curve.sentence
+
+
+def test_an_interval_of_more_than_forty_points_is_not_said() -> None:
+    draws = np.array([[0.30, 0.34], [0.40, 0.36], [0.42, 0.46], [0.50, 0.50]])
+    curve = learning_curve(SIZES, draws, n_eval=40, n_full=300)
+    widths = [each.accuracy.high - each.accuracy.low for each in curve.expected]
+    assert len(widths) < 4
+    assert all(width <= 0.4 for width in widths)
+
+
+def _expecting(*ends: tuple[float, float, float]) -> LearningCurve:
+    expected = tuple(
+        ExpectedAccuracy(2**place, 100 * 2**place, Estimate(value, low, high, 50))
+        for place, (low, value, high) in enumerate(ends)
+    )
+    return LearningCurve((), None, "", expected)
+
+
+CURVE = _expecting((0.70, 0.80, 0.86), (0.74, 0.84, 0.92), (0.78, 0.90, 0.96))
+
+
+@pytest.mark.parametrize(
+    ("target", "needed"),
+    [
+        (0.50, (100, 100, 100)),
+        (0.72, (100, 100, 142)),
+        (0.80, (100, 100, None)),
+        (0.82, (142, 100, None)),
+        (0.84, (200, 100, None)),
+        (0.89, (357, 142, None)),
+        (0.93, (None, 238, None)),
+        (0.97, (None, None, None)),
+        (1.00, (None, None, None)),
+    ],
+)
+def test_labels_are_read_off_on_the_scale_of_doublings(target: float, needed: tuple[int | None, ...]) -> None:
+    found = labels_needed(CURVE, target)
+    assert (found.n, found.low, found.high) == needed
+    assert found.target == target
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (0.5, "50 % is to be expected of the 100 labels that there are."),
+        (0.72, "72 % is to be expected of the 100 labels that there are, but it may take up to 150."),
+        (0.80, "80 % is to be expected of the 100 labels that there are, but it may take more than 400."),
+        (0.75, "75 % is to be expected of the 100 labels that there are, but it may take up to 240."),
+        (0.89, "89 % would take about 360 labels (150 to more than 400)."),
+        (0.93, "93 % is not to be expected with 400 labels, 4 times as many as now, though about 240 may do at best."),
+        (0.975, "97.5 % is out of sight: with 400 labels, 4 times as many as now, at best 96.0 % is to be expected."),
+    ],
+)
+def test_what_a_target_takes_is_said(target: float, sentence: str) -> None:
+    assert labels_needed(CURVE, target).sentence == sentence
+
+
+def test_a_curve_that_says_nothing_has_no_number_of_labels() -> None:
+    found = labels_needed(_expecting(), 0.9)
+    assert (found.n, found.low, found.high, found.sentence) == (None, None, None, TOO_FEW)
+
+
+@pytest.mark.parametrize("target", [0.0, -0.5, 1.5, 95.0, float("nan")])
+def test_a_target_that_is_no_accuracy_is_refused(target: float) -> None:
+    with pytest.raises(OptionError, match="above 0 and at most 1"):
+        labels_needed(CURVE, target)
+
+
+def test_the_next_round_accuracies_are_goals() -> None:
+    curve = _curve(0.05, 0.8, 0.5, seed=0)
+    at_hand = curve.expected[0].accuracy.value
+    assert 1 <= len(curve.goals) <= 2
+    assert all(goal == labels_needed(curve, goal.target) and goal.target > at_hand for goal in curve.goals)
 
 
 def test_equal_draws_are_not_taken_for_certainty() -> None:

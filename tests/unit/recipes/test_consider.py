@@ -88,7 +88,7 @@ def ask(tmp_path: Path) -> Callable[..., tuple[Considered, list[str]]]:
         progress = Said()
         asked = FitOptions(backbones=names, **options)
         clock = Clock(asked.started, left_s)
-        return consider(data, asked, tmp_path, clock, progress), progress.messages
+        return consider(data.items, asked, tmp_path, clock, progress), progress.messages
 
     return ask
 

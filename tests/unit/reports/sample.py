@@ -23,6 +23,8 @@ from headstart.evaluation.records import (
     Difference,
     Estimate,
     Evaluation,
+    ExpectedAccuracy,
+    LabelsNeeded,
     LearningCurve,
     ReliabilityBin,
     SetReport,
@@ -318,6 +320,16 @@ def run(
             ),
             gain_of_doubling=Estimate(0.0113, -0.0021, 0.0247, n_train),
             sentence="Twice the labels would bring little.",
+            expected=tuple(
+                ExpectedAccuracy(
+                    times, times * n_train, Estimate(0.848 + shift, 0.813 + shift / 4, 0.871 + 2 * shift, n_train)
+                )
+                for times, shift in ((1, 0.0), (2, 0.0091), (4, 0.0163), (8, 0.0214))
+            ),
+            goals=(
+                LabelsNeeded(0.85, 2 * n_train, n_train, None, "85 % would take about twice the labels."),
+                LabelsNeeded(0.9, None, 4 * n_train, None, "90 % is not to be expected."),
+            ),
         ),
         mistakes=mistakes or pictured_mistakes(classes),
         timings={

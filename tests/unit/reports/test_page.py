@@ -143,6 +143,10 @@ def test_counts_times_and_sentences_are_shown() -> None:
     run, text = sample.photos(), Page(PAGES["photos"]).text
     sentences = (run.control.sentence, run.fit_check.sentence, run.learning_curve.sentence, run.chosen.why)
     assert all(formatting.prose(sentence) in text for sentence in (*sentences, run.data.split, *run.data.notes))
+    for each in run.learning_curve.expected:
+        assert re.search(f"{each.n_labels:,} \\(.*\\) +{formatting.percent(each.accuracy.value)}", text)
+        assert formatting.percent_range(each.accuracy) in text
+    assert all(formatting.prose(goal.sentence) in text for goal in run.learning_curve.goals)
     assert all(formatting.seconds(spent) in text for spent in run.timings.values())
     assert all(str(value) in text for value in run.environment.values())
     assert all(finding.sentences in text for finding in run.audit)
@@ -231,6 +235,14 @@ def test_a_run_without_optional_parts_still_has_a_page() -> None:
     assert "There are too few items to say." in text
     assert "What is remarkable about the data" not in text
     assert "The most confident mistakes" not in text
+
+
+def test_a_curve_of_an_older_run_says_what_twice_the_labels_bring() -> None:
+    run = sample.photos()
+    assert "Expected from twice the labels" not in Page(PAGES["photos"]).text
+    older = replace(run.learning_curve, expected=(), goals=())
+    text = Page(render(replace(run, learning_curve=older))).text
+    assert "Expected from twice the labels: +1.1 points (−0.2 to +2.5)." in text
 
 
 def test_candidates_without_a_serving_time_are_drawn_by_their_time_in_the_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from headstart.data.dataset import LeftOut
 from headstart.errors import DataError
-from headstart.serving._inputs import as_items
+from headstart.serving._inputs import as_items, modality_of_given
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,27 @@ def test_a_data_frame_of_texts_has_its_longest_column_read() -> None:
 def test_what_is_no_text_is_refused(given: list[object]) -> None:
     with pytest.raises(DataError, match="items must be texts, paths or images, but one is of type"):
         as_items(given, "text")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "modality"),
+    [
+        (["lovely", "dull"], "text"),
+        ("lovely", "text"),
+        ("a" * 5000, "text"),
+        ("zero\0byte", "text"),
+        (np.zeros((2, 4, 4, 3), dtype=np.uint8), "image"),
+        ([np.zeros((4, 4, 3), dtype=np.uint8)], "image"),
+        (pd.DataFrame({"text": ["lovely", "dull"]}), "text"),
+        (pd.DataFrame({"file": ["a.jpg", "b.jpg"]}), "image"),
+    ],
+)
+def test_what_is_given_tells_its_modality(given: Any, modality: str) -> None:
+    assert modality_of_given(given) == modality
+
+
+def test_words_are_paths_where_such_files_are(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert modality_of_given([str(tmp_path / "a.jpg")]) == "image"
+    assert modality_of_given(str(tmp_path / "*.jpg")) == "image"
+    assert modality_of_given([str(tmp_path / "a.jpg"), "lovely"]) == "text"
