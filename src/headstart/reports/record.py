@@ -20,6 +20,7 @@ from headstart.evaluation.records import (
 
 SCHEMA = "headstart.run/1"
 RANKING_SCHEMA = "headstart.ranking/1"
+AUDIT_SCHEMA = "headstart.audit/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,87 @@ class NearnessRecord:
     doubtful: bool
     sentence: str
     numbers: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCheck:
+    """A label to look at.
+
+    Attributes:
+        item: The name of the item.
+        label: The class in the data.
+        suggestion: The class that it looks like.
+        probability: How sure a model is of that which did not see the item, 0 to 1.
+        preview: A data URI of a small picture, or the beginning of the text.
+    """
+
+    item: str
+    label: str
+    suggestion: str
+    probability: float
+    preview: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Everything that one `audit` found.
+
+    Attributes:
+        name: What the data is called.
+        version: The version of headstart that made it.
+        created: Local time in ISO 8601 with the offset.
+        command: The command that repeats it.
+        seed: The seed.
+        source: The data, as the user wrote it.
+        modality: `image` or `text`.
+        n_items: The items that could be used.
+        n_train: Those of the training side; all where the user made no sides.
+        n_test: Those of the test side.
+        classes: The class names.
+        fingerprint: Identity of contents, classes and sides.
+        backbone: The network whose features were looked at.
+        verdict: The whole in one sentence.
+        findings: What is remarkable, the most serious first.
+        check_first: Labels to look at first, in the order of what correcting them is expected to gain; at most 50.
+        learning_curve: What more labels would bring, by a ridge classifier on the features; None where nothing can be
+            said.
+        copies_from: How alike two items of this data must be to count as near-copies, 0 to 1.
+        manifest: The cleaned list that was written; empty when none was asked for.
+        actions: For each action of that list how many items have it.
+        notes: What was found out without being told.
+        left_out: Items that could not be used.
+        timings: Seconds: read, extract, audit, report, total.
+        environment: Versions of libraries, python, platform, device, cores, dtype.
+        schema: The version of this record's format.
+        out: The page about it.
+    """
+
+    name: str
+    version: str
+    created: str
+    command: str
+    seed: int
+    source: str
+    modality: str
+    n_items: int
+    n_train: int
+    n_test: int
+    classes: tuple[str, ...]
+    fingerprint: str
+    backbone: str
+    verdict: str
+    findings: tuple[Finding, ...]
+    check_first: tuple[LabelCheck, ...]
+    learning_curve: LearningCurve | None
+    copies_from: float
+    manifest: str
+    actions: dict[str, int]
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    timings: dict[str, float]
+    environment: dict[str, str | int]
+    schema: str = field(default=AUDIT_SCHEMA)
+    out: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.data.columns import find_columns
+from headstart.data.manifest import is_manifest, kept
 from headstart.data.readers.arrow import is_saved, read_parquet, read_saved
 from headstart.data.readers.class_folders import read_class_folders
 from headstart.data.readers.delimited import read_delimited
@@ -78,6 +79,8 @@ def read_table(path: Path) -> Table:
 
 
 def _read_rows(table: Table, wanted: Wanted) -> Reading:
+    if wanted.labelled and is_manifest(table):
+        table, wanted = kept(table, wanted)
     columns, notes = find_columns(table, wanted)
     reading = read_rows(table, columns)
     return replace(reading, notes=reading.notes + notes)

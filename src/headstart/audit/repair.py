@@ -1,0 +1,195 @@
+"""What to do about the findings, item by item: groups that keep together what belongs together, and a cleaned list.
+
+Nothing here changes a file of the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from headstart.audit.copies import Copies
+from headstart.data.dataset import Dataset
+
+Action = Literal["keep", "regroup", "remove"]
+
+_MOST_LOST = 0.2
+"""A larger share of the training items is not given up for the test: the sides are made anew instead."""
+
+
+@dataclass(frozen=True)
+class SplitRepair:
+    """How the sides can be made to share nothing.
+
+    Attributes:
+        groups: For each item the name of what it belongs with; empty for an item that belongs with none.
+        leave_out: Training items that must go because they belong with test items: the reason, by position.
+        remade: Whether the user's sides must be given up, since too much of the training side would go.
+    """
+
+    groups: tuple[str, ...]
+    leave_out: Mapping[int, str]
+    remade: bool
+
+    @property
+    def complete_groups(self) -> tuple[str, ...]:
+        """For each item the name of its group, where an item that belongs with none is a group of its own."""
+        return tuple(name or f"\0{row}" for row, name in enumerate(self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What to do with one item.
+
+    Attributes:
+        action: `keep`, `regroup` (keep it together with others) or `remove`.
+        why: The reason; empty where there is nothing to say.
+        group: The name of its group; empty for none.
+        suggestion: The class that its label should perhaps be; empty for none.
+    """
+
+    action: Action = "keep"
+    why: str = ""
+    group: str = ""
+    suggestion: str = ""
+
+
+def repair_split(
+    dataset: Dataset, copies: Copies, series: Int[np.ndarray, " items"] | None = None
+) -> SplitRepair:
+    """Put what belongs together into groups, and say what must go so that no group is on both sides.
+
+    Together belong copies, exact and near, items of one series, items of one of the user's groups, and whatever these
+    connect. Of the user's own sides the test stays whole, and the training items that belong with test items go; where
+    that would cost more than a fifth of the training items, the sides have to be made anew.
+
+    Args:
+        dataset: All items, with the user's sides where there are any.
+        copies: As from `find_copies` on these.
+        series: For each item the number of its series, or -1.
+    """
+    series = np.full(len(dataset), -1, dtype=np.int64) if series is None else series
+    component = _connected(dataset, copies, series)
+    groups = _named(component, dataset, copies, series)
+    if dataset.sides is None:
+        return SplitRepair(groups, {}, remade=False)
+    is_test = np.array([side == "test" for side in dataset.sides])
+    shown: dict[int, int] = {}
+    for row in np.flatnonzero(is_test).tolist():
+        shown.setdefault(int(component[row]), row)
+    leave_out = {}
+    for row in np.flatnonzero(~is_test).tolist():
+        other = shown.get(int(component[row]))
+        if other is not None:
+            leave_out[row] = f"{_bond(row, other, dataset, copies)} the test item {dataset.items.names[other]}"
+    if len(leave_out) > _MOST_LOST * int((~is_test).sum()):
+        return SplitRepair(groups, {}, remade=True)
+    return SplitRepair(groups, leave_out, remade=False)
+
+
+def plan(
+    dataset: Dataset,
+    copies: Copies,
+    split: SplitRepair,
+    *,
+    useless: Mapping[int, str],
+    suspects: Mapping[int, tuple[str, str]],
+) -> tuple[Repair, ...]:
+    """What to do with each item: nothing is removed for a label that only looks wrong.
+
+    Args:
+        dataset: All items.
+        copies: As from `find_copies` on these.
+        split: As from `repair_split`.
+        useless: Items that show nothing, such as blank pictures: the reason, by position.
+        suspects: Labels that look wrong: the class that they look like, and the reason, by position.
+    """
+    surplus = _surplus(dataset, copies, split)
+    found = []
+    for row, group in enumerate(split.groups):
+        suggestion, doubt = suspects.get(row, ("", ""))
+        gone = split.leave_out.get(row) or surplus.get(row) or useless.get(row)
+        if gone:
+            found.append(Repair("remove", gone, group, suggestion))
+        else:
+            why = "; ".join(filter(None, ["kept together with the rest of its group" if group else "", doubt]))
+            found.append(Repair("regroup" if group else "keep", why, group, suggestion))
+    return tuple(found)
+
+
+def _connected(dataset: Dataset, copies: Copies, series: np.ndarray) -> Int[np.ndarray, " items"]:
+    """For each item the number of its component."""
+    links = []
+    columns: list[Sequence[object]] = [dataset.items.keys, _without_singles(copies.clusters), _without_singles(series)]
+    if dataset.groups is not None:
+        columns.append(dataset.groups)
+    for column in columns:
+        first: dict[object, int] = {}
+        links += [(first.setdefault(value, row), row) for row, value in enumerate(column) if value is not None]
+    ends = np.array(links, dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), dtype=np.int8), (ends[:, 0], ends[:, 1])), shape=(len(dataset),) * 2)
+    component: np.ndarray = connected_components(graph, directed=False)[1].astype(np.int64)
+    return component
+
+
+def _without_singles(numbers: np.ndarray) -> list[int | None]:
+    return [number if number >= 0 else None for number in numbers.tolist()]
+
+
+def _named(
+    component: np.ndarray, dataset: Dataset, copies: Copies, series: np.ndarray
+) -> tuple[str, ...]:
+    """Names of the components of two items or more: by the user's group, else the series, else the copies."""
+    sizes = np.bincount(component)
+    names: dict[int, str] = {}
+    for row, number in enumerate(component.tolist()):
+        if sizes[number] < 2 or number in names:
+            continue
+        own = dataset.groups[row] if dataset.groups is not None else ""
+        if own and not own.startswith("\0"):
+            names[number] = own
+    for row, number in enumerate(component.tolist()):
+        if sizes[number] > 1 and number not in names:
+            what = f"series {series[row] + 1}" if series[row] >= 0 else f"copies {copies.clusters[row] + 1}"
+            names[number] = what
+    return tuple(names.get(number, "") for number in component.tolist())
+
+
+def _bond(row: int, other: int, dataset: Dataset, copies: Copies) -> str:
+    if dataset.items.keys[row] == dataset.items.keys[other]:
+        return "an exact copy of"
+    if copies.clusters[row] >= 0 and copies.clusters[row] == copies.clusters[other]:
+        return "a near-copy of"
+    return "belongs with"
+
+
+def _surplus(dataset: Dataset, copies: Copies, split: SplitRepair) -> dict[int, str]:
+    """Exact copies beyond the first of a side, and all that contradict each other in training, with the reason."""
+    keys, names = dataset.items.keys, dataset.items.names
+    sides = dataset.sides if dataset.sides is not None and not split.remade else ("train",) * len(dataset)
+    members: dict[tuple[str, str], list[int]] = {}
+    for row in np.flatnonzero(copies.exact).tolist():
+        if row not in split.leave_out:
+            members.setdefault((keys[row], sides[row]), []).append(row)
+    found = {}
+    for (_, side), rows in members.items():
+        if len({int(dataset.targets[row]) for row in rows}) > 1 and side == "train":
+            found |= {row: "copies of it have other labels, and nothing says which is right" for row in rows}
+        else:
+            found |= {row: f"an exact copy of {names[rows[0]]}" for row in rows[1:]}
+    return found
+
+
+def is_on_test(dataset: Dataset) -> Bool[np.ndarray, " items"]:
+    """For each item whether the user put it on the test side.
+
+    Args:
+        dataset: Items, with sides or without.
+    """
+    return np.array([side == "test" for side in dataset.sides or ("train",) * len(dataset)], dtype=bool)
