@@ -48,17 +48,19 @@ def _scores(found: np.ndarray, planted: np.ndarray) -> tuple[float, float]:
     return right / max(len(found), 1), right / len(planted)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("n_classes", [2, 4])
-def test_planted_errors_are_found_at_least_as_well_as_by_cleanlabs_default(n_classes: int, seed: int) -> None:
-    features, targets = _blobs(n_classes=n_classes, seed=seed)
-    labels, planted = _flipped(targets, 0.08, n_classes, seed)
-    probabilities = _out_of_fold(features, labels)
-    precision, recall = _scores(suspect_labels(labels, probabilities).rows, planted)
-    its_precision, its_recall = _scores(np.flatnonzero(find_label_issues(labels, probabilities, n_jobs=1)), planted)
+@pytest.mark.parametrize(("n_classes", "distance"), [(2, 3.0), (4, 2.0), (4, 4.0), (8, 3.0)])
+def test_planted_errors_are_found_better_than_by_cleanlabs_default(n_classes: int, distance: float) -> None:
+    ours, theirs = [], []
+    for seed in range(6):
+        features, targets = _blobs(n_classes=n_classes, distance=distance, seed=seed)
+        labels, planted = _flipped(targets, 0.08, n_classes, seed)
+        probabilities = _out_of_fold(features, labels)
+        ours.append(_scores(suspect_labels(labels, probabilities).rows, planted))
+        theirs.append(_scores(np.flatnonzero(find_label_issues(labels, probabilities, n_jobs=1)), planted))
+    precision, recall = np.mean(ours, axis=0)
     assert recall >= 0.75
     assert precision >= 0.5
-    assert 2 / (1 / precision + 1 / recall) >= 2 / (1 / its_precision + 1 / its_recall)
+    assert 2 / (1 / precision + 1 / recall) > 2 / (1 / np.mean(theirs, axis=0)).sum()
 
 
 def test_the_suggestion_is_the_true_class_and_the_surest_comes_first() -> None:
@@ -212,6 +214,7 @@ def test_what_cannot_be_is_refused() -> None:
         suspect_labels(np.array([0, 1]), np.array([[2.0, 3.0], [0.5, 0.5]]))
 
 
+@pytest.mark.slow
 def test_torch_is_not_needed() -> None:
     code = (
         "import sys, numpy as np; from headstart.audit.labels import suspect_labels; "
