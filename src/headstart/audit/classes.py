@@ -94,10 +94,10 @@ def _small_classes(train: Dataset) -> Iterator[Finding]:
 def _imbalance(train: Dataset, recalls: Float[np.ndarray, " classes"] | None) -> Iterator[Finding]:
     counts = np.bincount(train.targets, minlength=len(train.classes))
     present = np.flatnonzero(counts)
-    least, most = present[counts[present].argmin()], present[counts[present].argmax()]
+    least, most = int(present[counts[present].argmin()]), int(present[counts[present].argmax()])
     if counts[most] <= _STRONG_IMBALANCE * counts[least]:
         return
-    labels = [label for label in present if counts[label] * _STRONG_IMBALANCE < counts[most]]
+    labels = [int(label) for label in present if counts[label] * _STRONG_IMBALANCE < counts[most]]
     rare = [train.classes[label] for label in labels]
     share = counts[most] / len(train)
     yield finding(
@@ -111,7 +111,7 @@ def _imbalance(train: Dataset, recalls: Float[np.ndarray, " classes"] | None) ->
         effect=(
             f"Always saying {train.classes[most]!r} is right on {share:.0%}, so accuracy hides what happens to rare "
             "classes, and a model learns to say them seldom."
-            + ("" if recalls is None else _cost(train, counts, recalls, int(most), labels))
+            + ("" if recalls is None else _cost(train, counts, recalls, most, labels))
         ),
         advice="Look at the recall of each class, and label more of the rare ones.",
     )
