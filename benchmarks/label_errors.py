@@ -1,8 +1,8 @@
 """How many planted label errors the audit finds, beside cleanlab's own defaults on the same probabilities.
 
-    python benchmarks/label_errors.py [DATA_FOLDER] [--sets NAME]... [--seeds N] [--share S] [--out FILE] [--home FOLDER]
+    python benchmarks/label_errors.py [DATA] [--sets NAME]... [--seeds N] [--share S] [--out FILE] [--home FOLDER]
 
-DATA_FOLDER holds `images/` and `text/` with one set each below them. A share of the training labels of a set is
+DATA holds `images/` and `text/` with one set each below them. A share of the training labels of a set is
 exchanged for another class at random: `uniform` for any other one, `pairs` for the one that the class is most often
 taken for, which is harder. The errors that were there before count as false alarms. Probabilities are out-of-fold, of
 the last layer of one starter: `ridge` of `headstart.audit.probabilities`, `linear` of the head that `fit` begins with.

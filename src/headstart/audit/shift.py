@@ -16,7 +16,7 @@ from headstart.errors import DataError, OptionError
 from headstart.evaluation.intervals import wilson
 from headstart.evaluation.records import Estimate
 
-_MOST_ITEMS = 600  # of a side: a classifier that is right on 55 % of them is not so by chance
+_MOST_ITEMS = 500  # of a side: a classifier that is right on 55 % of them is not so by chance
 _FEWEST_ITEMS = 20
 _N_FOLDS = 5
 _PENALTY = 0.03  # per item, for rows with a mean squared length of 1
@@ -129,7 +129,7 @@ def shift_findings(
 def sides_apart(first: Side, second: Side, *, seed: int = 0) -> SidesApart | None:
     """The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545), cross-validated.
 
-    A ridge classifier on at most 600 items of each side says of each item which side it is from, without having seen it
+    A ridge classifier on at most 500 items of each side says of each item which side it is from, without having seen it
     or any item of its unit. Its scores are linear in the sides, so those for other sides cost one product: the p-value
     is exact, by sides drawn at random for whole units. Units that lie on both sides stay as they are.
 
@@ -139,7 +139,7 @@ def sides_apart(first: Side, second: Side, *, seed: int = 0) -> SidesApart | Non
         seed: Of the sample, of the folds and of the draws.
 
     Returns:
-        The result; None with fewer than 20 items or 10 units on a side.
+        The result; None with fewer than 20 items or 10 units on a side, or no unit that is on one side only.
     """
     n_each = min(len(first), len(second), _MOST_ITEMS)
     random = generator(seed, "shift")
@@ -149,24 +149,26 @@ def sides_apart(first: Side, second: Side, *, seed: int = 0) -> SidesApart | Non
     ]
     if n_each < _FEWEST_ITEMS or min(len(np.unique(each)) for each in names) < _FEWEST_ITEMS // 2:
         return None
-    unit = np.unique(np.concatenate(names), return_inverse=True)[1]
-    is_second = np.repeat([False, True], n_each)
-    features = np.concatenate([side.features[taken] for side, taken in zip((first, second), rows, strict=True)])
+    # In random order, so that equal scores favour neither side.
+    order = random.permutation(2 * n_each)
+    is_second, place = np.repeat([False, True], n_each)[order], np.concatenate(rows)[order]
+    unit = np.unique(np.concatenate(names), return_inverse=True)[1][order]
+    of_second = np.bincount(unit, weights=is_second)
+    if not ((of_second == 0).any() and (of_second == np.bincount(unit)).any()):
+        return None
+    features = np.concatenate([side.features[taken] for side, taken in zip((first, second), rows, strict=True)])[order]
     folds = _folds(unit, random)
     with one_thread():
         smoother = _smoother(features, folds)
-        draws = _drawn_sides(unit, is_second, random)
-        sides = np.concatenate([is_second[None], draws]).T
-        scores = smoother @ np.where(sides, 1.0, -1.0).astype(np.float32)
+        sides = np.concatenate([is_second[None], _drawn_sides(unit, is_second, random)])
+        scores = np.where(sides, np.float32(1), np.float32(-1)) @ smoother.T
     areas = _areas(scores, sides)
-    found = scores[:, 0]
-    right = int(((found > 0) == is_second).sum())
-    order = np.argsort(-found, kind="stable")
+    likely = np.argsort(-scores[0], kind="stable")
     return SidesApart(
-        accuracy=wilson(right, 2 * n_each),
+        accuracy=wilson(int(((scores[0] > 0) == is_second).sum()), 2 * n_each),
         p_value=float((1 + (areas[1:] >= areas[0]).sum()) / len(areas)),
-        unlike_first=rows[1][order[order >= n_each] - n_each],
-        unlike_second=rows[0][order[order < n_each][::-1]],
+        unlike_first=place[likely[is_second[likely]]],
+        unlike_second=place[likely[~is_second[likely]]][::-1],
     )
 
 
@@ -343,13 +345,16 @@ def _folds(unit: Int[np.ndarray, " items"], random: np.random.Generator) -> Int[
 def _smoother(
     features: Float[np.ndarray, "items width"], folds: Int[np.ndarray, " items"]
 ) -> Float[np.ndarray, "items items"]:
-    """What the sides are multiplied with to give out-of-fold scores: K₀₁(K₁₁ + λI)⁻¹ for each fold, and the mean."""
+    """What the sides are multiplied with to give out-of-fold scores, K₀₁(K₁₁ + λI)⁻¹ for each fold, without a bias.
+
+    The bias would be the mean side of the training items: lower in the folds that hold more of the second side.
+    """
     centred = features.astype(np.float32) - features.mean(axis=0, dtype=np.float64).astype(np.float32)
     largest = float(np.abs(centred).max(initial=0))
     centred /= largest if largest > 0 else 1.0
     products = centred @ centred.T
     products /= max(float(np.trace(products)) / len(products), 1e-30)
-    smoother = np.zeros_like(products)
+    smoother: np.ndarray = np.zeros_like(products)
     for fold in np.unique(folds):
         out, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         known, new = products[np.ix_(rest, rest)], products[np.ix_(out, rest)]
@@ -360,7 +365,7 @@ def _smoother(
         known_centred[np.diag_indices(len(rest))] += np.float32(_PENALTY * len(rest))
         factor = cho_factor(known_centred, lower=True, check_finite=False)
         weights = cho_solve(factor, new_centred.T, check_finite=False).T
-        smoother[np.ix_(out, rest)] = weights - weights.mean(axis=1, keepdims=True) + 1 / np.float32(len(rest))
+        smoother[np.ix_(out, rest)] = weights - weights.mean(axis=1, keepdims=True)
     return smoother
 
 
@@ -384,16 +389,15 @@ def _drawn_sides(
 
 
 def _areas(
-    scores: Float[np.ndarray, "items draws"], sides: Bool[np.ndarray, "items draws"]
+    scores: Float[np.ndarray, "draws items"], sides: Bool[np.ndarray, "draws items"]
 ) -> Float[np.ndarray, " draws"]:
     """The area under each ROC curve; scores are all different but for copies, whose order is that of the rows."""
     ranks = np.empty(scores.shape, np.int32)
-    np.put_along_axis(
-        ranks, np.argsort(scores, axis=0, kind="stable"), np.arange(1, len(scores) + 1, dtype=np.int32)[:, None], axis=0
-    )
-    n_second = sides.sum(axis=0)
-    n_pairs = np.maximum(n_second * (len(sides) - n_second), 1)
-    areas: np.ndarray = ((ranks * sides).sum(axis=0) - n_second * (n_second + 1) / 2) / n_pairs
+    places = np.arange(1, scores.shape[1] + 1, dtype=np.int32)
+    np.put_along_axis(ranks, np.argsort(scores, axis=1, kind="stable"), places[None], axis=1)
+    n_second = sides.sum(axis=1)
+    n_pairs = np.maximum(n_second * (sides.shape[1] - n_second), 1)
+    areas: np.ndarray = ((ranks * sides).sum(axis=1) - n_second * (n_second + 1) / 2) / n_pairs
     return areas
 
 
