@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from headstart.audit._edits import edits
 from headstart.audit._names import variants
+from headstart.audit._words import edits
 
 
 @pytest.mark.parametrize(
