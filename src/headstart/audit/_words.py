@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32, Int
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import OSA, Levenshtein
 
 from headstart._randomness import generator
 
@@ -33,6 +33,17 @@ def words_of(text: str) -> list[str]:
         text: The text.
     """
     return _WORD.findall(text.casefold())
+
+
+def edits(first: str, second: str, *, most: int) -> int:
+    """Letters to insert, delete, replace or exchange with a neighbour (optimal string alignment distance).
+
+    Args:
+        first: One text.
+        second: The other text.
+        most: Where there are more, one more than this is the answer, which is faster.
+    """
+    return int(OSA.distance(first, second, score_cutoff=most))
 
 
 def same_words(words: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:

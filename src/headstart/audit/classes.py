@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from headstart._checks import listed
+from headstart.audit._names import variants
 from headstart.audit.finding import Finding, finding
 from headstart.data.dataset import Dataset, LeftOut
+from headstart.evaluation.intervals import wilson
 
 _FEW_ITEMS = 5
 _STRONG_IMBALANCE = 10
+_MOST_GROUPS = 3
 
 
 def left_out_findings(left_out: Sequence[LeftOut]) -> Iterator[Finding]:
@@ -31,7 +35,9 @@ def left_out_findings(left_out: Sequence[LeftOut]) -> Iterator[Finding]:
         )
 
 
-def class_findings(dataset: Dataset, train: Dataset) -> Iterator[Finding]:
+def class_findings(
+    dataset: Dataset, train: Dataset, recalls: Float[np.ndarray, " classes"] | None = None
+) -> Iterator[Finding]:
     """What the numbers of items and the names of the classes tell.
 
     Labels of the test side are not looked at, except to name classes that training lacks.
@@ -39,10 +45,12 @@ def class_findings(dataset: Dataset, train: Dataset) -> Iterator[Finding]:
     Args:
         dataset: All items.
         train: Those of the training side.
+        recalls: For each class the share of its training items that a model which did not see them gets right (see
+            `labels.recalls`), where that is known.
     """
     yield from _unseen_classes(dataset, train)
     yield from _small_classes(train)
-    yield from _imbalance(train)
+    yield from _imbalance(train, recalls)
     yield from _similar_names(dataset.classes)
 
 
@@ -83,13 +91,14 @@ def _small_classes(train: Dataset) -> Iterator[Finding]:
         )
 
 
-def _imbalance(train: Dataset) -> Iterator[Finding]:
+def _imbalance(train: Dataset, recalls: Float[np.ndarray, " classes"] | None) -> Iterator[Finding]:
     counts = np.bincount(train.targets, minlength=len(train.classes))
     present = np.flatnonzero(counts)
-    least, most = present[counts[present].argmin()], present[counts[present].argmax()]
+    least, most = int(present[counts[present].argmin()]), int(present[counts[present].argmax()])
     if counts[most] <= _STRONG_IMBALANCE * counts[least]:
         return
-    rare = [train.classes[label] for label in present if counts[label] * _STRONG_IMBALANCE < counts[most]]
+    labels = [int(label) for label in present if counts[label] * _STRONG_IMBALANCE < counts[most]]
+    rare = [train.classes[label] for label in labels]
     share = counts[most] / len(train)
     yield finding(
         "imbalance",
@@ -102,22 +111,38 @@ def _imbalance(train: Dataset) -> Iterator[Finding]:
         effect=(
             f"Always saying {train.classes[most]!r} is right on {share:.0%}, so accuracy hides what happens to rare "
             "classes, and a model learns to say them seldom."
+            + ("" if recalls is None else _cost(train, counts, recalls, most, labels))
         ),
         advice="Look at the recall of each class, and label more of the rare ones.",
     )
 
 
+def _cost(
+    train: Dataset,
+    counts: Int[np.ndarray, " classes"],
+    recalls: Float[np.ndarray, " classes"],
+    most: int,
+    rare: Sequence[int],
+) -> str:
+    n_rare = int(counts[rare].sum())
+    found = round(float((recalls[rare] * counts[rare]).sum()))
+    interval = wilson(found, n_rare)
+    return (
+        f" Cross-validated, {found} of {n_rare} items of the rare classes are recognised ({interval.value:.0%}; "
+        f"{interval.low:.0%} to {interval.high:.0%}), and {recalls[most]:.0%} of {train.classes[most]!r}."
+    )
+
+
 def _similar_names(classes: Sequence[str]) -> Iterator[Finding]:
-    alike: dict[str, list[str]] = {}
-    for name in classes:
-        alike.setdefault("".join(name.casefold().split()), []).append(name)
-    names = [name for same in alike.values() if len(same) > 1 for name in same]
-    if names:
+    groups = variants(classes)
+    if groups:
+        told = "; ".join(listed(group) for group in groups[:_MOST_GROUPS])
+        more = f"; and {len(groups) - _MOST_GROUPS} more" if len(groups) > _MOST_GROUPS else ""
         yield finding(
             "similar_class_names",
             "warning",
-            names,
-            summary=f"{listed(names)} differ only in case or spaces.",
+            [name for group in groups for name in group],
+            summary=f"Names differ only in case, separators, the plural or one letter: {told}{more}.",
             effect="Items of one class that has two names are counted as errors of each other.",
             advice="If they mean the same class, give it one name.",
         )

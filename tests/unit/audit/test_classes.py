@@ -90,6 +90,12 @@ def test_small_classes_and_imbalance_are_warned_of() -> None:
     imbalance = _find(dataset, "imbalance")
     assert imbalance.items == ("b", "c")
     assert imbalance.summary.startswith("'a' has 50 training items and 'c' has 1.")
+    assert "Cross-validated" not in imbalance.effect
+    findings = class_findings(dataset, split(dataset).train, np.array([0.98, 0.25, 0.0]))
+    effect = next(each.effect for each in findings if each.kind == "imbalance")
+    assert (
+        "Cross-validated, 1 of 5 items of the rare classes are recognised (20%; 4% to 62%), and 98% of 'a'." in effect
+    )
 
 
 def test_class_names_that_differ_only_in_case_are_shown() -> None:
