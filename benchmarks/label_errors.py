@@ -5,7 +5,8 @@
 DATA holds `images/` and `text/` with one set each below them. A share of the training labels of a set is
 exchanged for another class at random: `uniform` for any other one, `pairs` for the one that the class is most often
 taken for, which is harder. The errors that were there before count as false alarms. Probabilities are out-of-fold, of
-the last layer of one starter: `ridge` of `headstart.audit.probabilities`, `linear` of the head that `fit` begins with.
+the last layer of one starter: `ridge` of `headstart.auditing.probabilities`, `linear` of the head that `fit` begins
+with.
 With `--share 0` the rows tell what is suspected of the sets as they are.
 """
 
@@ -27,8 +28,8 @@ from headstart._home import default_home
 from headstart._randomness import generator
 from headstart.adaptation.heads import logistic
 from headstart.adaptation.heads.scaling import Scaling
-from headstart.audit.labels import suspect_labels
-from headstart.audit.probabilities import ridge_out_of_fold
+from headstart.auditing.labels import suspect_labels
+from headstart.auditing.probabilities import ridge_out_of_fold
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import resolve
 from headstart.data.folds import folds

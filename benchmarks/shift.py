@@ -22,7 +22,7 @@ import numpy as np
 from _provenance import provenance
 from headstart._home import default_home
 from headstart._randomness import generator
-from headstart.audit.shift import Side, shift_findings, sides_apart
+from headstart.auditing.shift import Side, shift_findings, sides_apart
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import resolve
 from headstart.data.dataset import Items

@@ -23,7 +23,7 @@ from headstart._home import default_home
 from headstart.adaptation.gate import directions
 from headstart.adaptation.predictor import Part, Predictor
 from headstart.adaptation.strategies.linear import Linear
-from headstart.audit.suggestion import pick_typical, pick_unsure, unsureness
+from headstart.auditing.suggestion import pick_typical, pick_unsure, unsureness
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import resolve
 from headstart.data import identify, read_dataset, split

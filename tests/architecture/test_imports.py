@@ -10,7 +10,7 @@ import pytest
 import headstart
 
 HEAVY = "torch pandas sklearn timm transformers matplotlib pyarrow scipy PIL torchvision optuna sqlalchemy"
-COMMANDS = ["fit", "rank", "predict", "evaluate", "report", "compare", "suggest", "demo", "backbones", "cache"]
+COMMANDS = ["fit", "audit", "rank", "predict", "evaluate", "report", "compare", "suggest", "demo", "backbones", "cache"]
 
 
 def loaded_by(code: str) -> list[str]:

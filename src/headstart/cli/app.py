@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from headstart.cli import backbones, cache
+from headstart.cli.audit import audit
 from headstart.cli.compare import compare
 from headstart.cli.demo import demo
 from headstart.cli.evaluate import evaluate
@@ -18,6 +19,7 @@ from headstart.cli.suggest import suggest
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.command()(fit)
+app.command()(audit)
 app.command()(rank)
 app.command()(predict)
 app.command()(evaluate)

@@ -25,7 +25,10 @@ Data = Annotated[
     ),
 ]
 Groups = Annotated[
-    str | None, typer.Option(help="The column that says which items belong together, such as a patient.")
+    str | None,
+    typer.Option(
+        help="The column that says which items belong together, such as a patient; auto finds copies and series."
+    ),
 ]
 Test = Annotated[
     str | None,

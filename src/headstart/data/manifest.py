@@ -82,10 +82,10 @@ def write_manifest(rows: Iterable[ManifestRow], stream: TextIO, modality: str) -
 
     Args:
         rows: Its lines.
-        stream: An open text file with `newline=""`.
+        stream: An open text file that leaves ends of lines as they are.
         modality: What the items are; it names the column that they are in.
     """
-    table = csv.writer(stream)
+    table = csv.writer(stream, lineterminator="\n")
     table.writerow([(TEXT if modality == "text" else PATH) if name == "value" else name for name in _COLUMNS])
     table.writerows([getattr(row, name) for name in _COLUMNS] for row in rows)
 
@@ -115,9 +115,7 @@ def kept(table: Table, wanted: Wanted) -> tuple[Table, Wanted]:
     _check_unchanged(table, value, rows)
     columns = {name: [cells[row] for row in rows] for name, cells in table.columns.items()}
     note = f"a cleaned list of headstart audit: {len(rows):,} of its {len(table.rows):,} items are kept"
-    fewer = replace(
-        table, columns=columns, rows=tuple(table.rows[row] for row in rows), notes=(*table.notes, note)
-    )
+    fewer = replace(table, columns=columns, rows=tuple(table.rows[row] for row in rows), notes=(*table.notes, note))
     return fewer, replace(
         wanted,
         column=wanted.column or value,
@@ -143,7 +141,9 @@ def _check_unchanged(table: Table, value: str, rows: list[int]) -> None:
         except OSError:
             problems.append(f"{name} is gone")
     if problems:
-        shown = ", ".join(problems[:_SHOWN]) + (f" and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else "")
+        shown = ", ".join(problems[:_SHOWN]) + (
+            f" and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
+        )
         raise DataError(
             f"a cleaned list must fit the items that it was made of, but {len(problems):,} of {len(rows):,} no longer "
             f"do: {shown}",

@@ -125,6 +125,14 @@ class Climb:
         self.items = self.items.take(rows)
         self.features = {name: features.take(rows) for name, features in self.features.items()}
 
+    def forget(self, name: str) -> None:
+        """Let go of what was computed before the items were divided and is not needed afterwards.
+
+        Args:
+            name: What the first pass computed beside its backbone, where it did.
+        """
+        self.features.pop(name, None)
+
     def divide(self, train: Int[np.ndarray, " train"], test: Int[np.ndarray, " test"]) -> None:
         """From here on, training and test items are apart, what there is and what comes.
 
@@ -153,6 +161,15 @@ class Climb:
         """
         (features,) = self._compute(self.items.take(rows), [backbone], None).features
         return features
+
+    def look_elsewhere(self, items: Items, backbones: Sequence[Local]) -> tuple[Features, ...]:
+        """Compute backbones for other items than those of this climb, whatever the budget.
+
+        Args:
+            items: Identified items.
+            backbones: What to compute.
+        """
+        return self._compute(items, backbones, None).features
 
     def look_in_time(self, backbone: Local, rows: Int[np.ndarray, " rows"]) -> Features | None:
         """The same if it fits into the budget; what the store has always does.

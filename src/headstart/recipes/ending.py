@@ -11,14 +11,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from headstart.adaptation.predictor import AnyPredictor
-from headstart.audit import Finding
+from headstart.auditing import Finding
 from headstart.backbones.loaders.pixels import PIXELS
 from headstart.backbones.resolve import Local
 from headstart.data._units import units_of
 from headstart.data.dataset import Dataset
 from headstart.data.split import Split
+from headstart.evaluation.metrics import correct
 from headstart.features.memory import MemoryStore
 from headstart.features.store import Store
+from headstart.recipes.auditing import with_clean_accuracy
 from headstart.recipes.choosing import choose_model, fit_model, fitter
 from headstart.recipes.climb import Climb
 from headstart.recipes.control import same_network
@@ -50,6 +52,7 @@ class Ending:
         dataset: All items.
         sides: Training items and sealed test.
         findings: What is remarkable about the data.
+        shared: The names of test items that are copies of training items.
         priors: What was known of the backbones before, by name.
         raced: The race, where there was one.
         ladder: What was tried, on which backbones and folds, and what the user asked for.
@@ -61,6 +64,7 @@ class Ending:
     dataset: Dataset
     sides: Split
     findings: tuple[Finding, ...]
+    shared: frozenset[str]
     priors: Mapping[str, Prior]
     raced: Ranking | None
     ladder: Ladder
@@ -146,7 +150,10 @@ class Ending:
             command=options.command or f"headstart fit {shlex.quote(str(self.dataset.source))} --seed {options.seed}",
             dataset=self.dataset,
             split=sides,
-            findings=self.findings,
+            findings=with_clean_accuracy(
+                *(self.findings, self.shared, sides.test.items),
+                correct(judgement.targets, judgement.probabilities),
+            ),
             ranking=ranking,
             nearness=nearness,
             climb=climb,

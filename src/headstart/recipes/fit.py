@@ -14,6 +14,7 @@ from jaxtyping import Int
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.adaptation.strategies.linear import Linear
+from headstart.backbones.loaders.pixels import THUMBNAIL
 from headstart.backbones.precision import pick_device, pick_precision
 from headstart.data.dataset import Dataset
 from headstart.data.folds import folds as make_folds
@@ -21,7 +22,7 @@ from headstart.data.reduce import known_first, leave_out, trainable
 from headstart.data.split import split
 from headstart.errors import OptionError
 from headstart.features.extract import Compute
-from headstart.recipes.auditing import findings_of_fit, look, pictures_of
+from headstart.recipes.auditing import findings_of_fit, look, pictures_of, regrouped, shared_with_training
 from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.ending import Ending
@@ -93,14 +94,18 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             lost = climb.first_pass([backbones[0], *pictures_of(dataset.modality)], **_heads(dataset, options))
             dataset = _without(dataset, lost, climb, progress)
         with clock.step("audit"):
-            looked = look(dataset, climb, backbones[0], seed=options.seed)
+            looked = look(dataset, climb.features, backbones[0], seed=options.seed, progress=progress)
+            climb.forget(THUMBNAIL.name)
             dataset = replace(dataset, copies=looked.copies.together)
+            if options.finds_groups:
+                dataset, looked = regrouped(dataset, looked, climb, seed=options.seed, progress=progress)
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
-            findings = findings_of_fit(dataset, sides, looked)
+            findings = findings_of_fit(dataset, sides, looked, backbones[0], seed=options.seed)
             # A model must not know a class that only the sealed test has.
             sides = replace(sides, train=trainable(sides.train))
             for finding in findings:
-                progress.say(finding.sentences)
+                if finding.severity != "info":
+                    progress.say(finding.sentences)
         rows, test_rows = (dataset.items.rows_of(side.items) for side in (sides.train, sides.test))
         folds = make_folds(sides.train, n_folds=options.cv[1], seed=options.seed)
         climb.divide(rows, test_rows)
@@ -117,6 +122,7 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             dataset=dataset,
             sides=sides,
             findings=findings,
+            shared=shared_with_training(dataset, sides, looked),
             priors=considered.priors,
             raced=raced,
             ladder=ladder,

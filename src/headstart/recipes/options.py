@@ -28,6 +28,9 @@ from headstart.search.preference import PREFERENCES, Preference
 from headstart.search.space import space_of
 
 _MODALITIES = ("auto", "image", "text")
+AUTO = "auto"
+"""For groups: find them."""
+
 _TASKS = ("auto", "classification")
 _CONTROLS = ("quick", "network")
 
@@ -39,7 +42,7 @@ class FitOptions:
     Attributes:
         target: The column with the labels; None finds it.
         column: The column with the texts or image paths; None finds it.
-        groups: The column that says which items belong together.
+        groups: The column that says which items belong together, or `auto` to find copies and series.
         test: The user's own test items (a path or a table), or the share to hold out; None as DESIGN says: what is
             called `test`, else `val`, else 20 %.
         targets: The labels, where the data is a sequence or an array.
@@ -151,6 +154,7 @@ class FitOptions:
     def asked(self) -> dict[str, str]:
         """What decides what is found, in words, by the names of options; empty where one was left out."""
         values = {
+            "groups": self.groups,
             "test": self.test_share or (self.test_source if isinstance(self.test_source, str | Path) else None),
             "backbone": ", ".join(self.backbones),
             "arch": self.arch,
@@ -165,6 +169,11 @@ class FitOptions:
             "seed": self.seed,
         }
         return {name: "" if value is None else str(value) for name, value in values.items()}
+
+    @property
+    def finds_groups(self) -> bool:
+        """Whether groups are to be found, rather than read from a column."""
+        return self.groups == AUTO
 
     @property
     def adaptation_s(self) -> float:

@@ -38,7 +38,7 @@ def read(data: Any, options: FitOptions, store: Store | MemoryStore, progress: P
         data,
         target=options.target,
         column=options.column,
-        groups=options.groups,
+        groups=None if options.finds_groups else options.groups,
         test=options.test_source,
         modality="image" if modality == "image" else "text" if modality == "text" else "auto",
         targets=options.targets,

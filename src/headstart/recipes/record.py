@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from headstart.adaptation.strategies.settings import values_of
-from headstart.audit import Finding
+from headstart.auditing import Finding
 from headstart.data.dataset import Dataset
 from headstart.data.split import Split
 from headstart.evaluation.records import Estimate, LearningCurve

@@ -16,7 +16,7 @@ from headstart._checks import check_kind, did_you_mean
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart.adaptation.gate import directions
-from headstart.audit.suggestion import pick_typical, pick_unsure, unsureness
+from headstart.auditing.suggestion import pick_typical, pick_unsure, unsureness
 from headstart.backbones.precision import pick_device, pick_precision
 from headstart.backbones.resolve import Local
 from headstart.bundles.manifest import KEY_DIGITS

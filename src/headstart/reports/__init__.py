@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from headstart.reports.page import render
 from headstart.reports.predictions import is_predictions, write_predictions
-from headstart.reports.record import RankingRecord, Run
-from headstart.reports.write import read_run, write_ranking, write_report, write_run
+from headstart.reports.record import AuditRecord, RankingRecord, Run
+from headstart.reports.write import read_run, write_audit, write_cleaned, write_ranking, write_report, write_run
 
 __all__ = [
+    "AuditRecord",
     "RankingRecord",
     "Run",
     "is_predictions",
     "read_run",
     "render",
+    "write_audit",
+    "write_cleaned",
     "write_predictions",
     "write_ranking",
     "write_report",

@@ -10,7 +10,7 @@ import jinja2
 
 from headstart.reports import figures, formatting
 from headstart.reports.confusion import MATRIX_CLASSES, most_confused, shaded_matrix, worst_first
-from headstart.reports.record import CandidateRecord, RankingRecord, Run, chosen_among
+from headstart.reports.record import AuditRecord, CandidateRecord, RankingRecord, Run, chosen_among
 from headstart.reports.trainings import side_by_side
 
 _SHOWN_CLASSES = 40
@@ -66,6 +66,15 @@ def render_ranking(record: RankingRecord) -> str:
             scores = undefined.setdefault(reason, [])
             scores += [score] if score not in scores else []
     return _template("ranking.html.jinja").render(record=record, undefined=undefined)
+
+
+def render_audit(record: AuditRecord) -> str:
+    """The page about an audit, as the text of one HTML file; escaped and closed as `render` says.
+
+    Args:
+        record: What was found.
+    """
+    return _template("audit.html.jinja").render(record=record)
 
 
 def _served_ms(candidate: CandidateRecord) -> float | None:

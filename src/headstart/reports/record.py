@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from headstart.adaptation.epochs import Epoch
-from headstart.audit import Finding
+from headstart.auditing import Finding
 from headstart.data.dataset import LeftOut
 from headstart.evaluation.records import (
     Abstention,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart._records import from_json, to_json
+from headstart.data.manifest import ManifestRow, write_manifest
 from headstart.errors import BundleError, OutputError
 from headstart.reports._whole_file import whole_file
-from headstart.reports.page import render, render_ranking
-from headstart.reports.record import SCHEMA, RankingRecord, Run
+from headstart.reports.page import render, render_audit, render_ranking
+from headstart.reports.record import SCHEMA, AuditRecord, RankingRecord, Run
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -85,6 +87,36 @@ def write_ranking(record: RankingRecord, path: Path) -> None:
     page = render_ranking(record)
     with whole_file(path) as stream:
         stream.write(page)
+
+
+def write_audit(record: AuditRecord, path: Path) -> None:
+    """Write the page about an audit; the file is there completely or not at all.
+
+    Args:
+        record: What was found.
+        path: The file.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    page = render_audit(record)
+    with whole_file(path) as stream:
+        stream.write(page)
+
+
+def write_cleaned(path: Path, rows: Iterable[ManifestRow], modality: str) -> None:
+    """Write the cleaned list of a dataset; the file is there completely or not at all.
+
+    Args:
+        path: The file.
+        rows: Its lines.
+        modality: What the items are.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with whole_file(path) as stream:
+        write_manifest(rows, stream, modality)
 
 
 def read_run(path: Path) -> Run:

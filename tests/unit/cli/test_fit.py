@@ -14,7 +14,7 @@ from reports import sample
 from cli.conftest import Cli, Fake
 from headstart._records import from_json, to_json
 from headstart.adaptation.strategies import MOVING, STRATEGIES
-from headstart.audit import Finding
+from headstart.auditing import Finding
 from headstart.reports.record import Run
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, Scores
-from headstart.audit import Finding
+from headstart.auditing import Finding
 from headstart.data.dataset import LeftOut
 from headstart.evaluation.records import (
     Abstention,

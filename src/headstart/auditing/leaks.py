@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from headstart._randomness import generator
-from headstart.audit.files import FileFacts
-from headstart.audit.finding import MAX_EXAMPLES, Example, Finding, Severity, finding
+from headstart.auditing.files import FileFacts
+from headstart.auditing.finding import MAX_EXAMPLES, Example, Finding, Severity, finding
 
 Family = Literal["name", "file", "bytes", "size", "camera", "length"]
 

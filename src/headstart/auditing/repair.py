@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from headstart.audit.copies import Copies
+from headstart.auditing.copies import Copies
 from headstart.data.dataset import Dataset
 
 Action = Literal["keep", "regroup", "remove"]
@@ -60,9 +60,7 @@ class Repair:
     suggestion: str = ""
 
 
-def repair_split(
-    dataset: Dataset, copies: Copies, series: Int[np.ndarray, " items"] | None = None
-) -> SplitRepair:
+def repair_split(dataset: Dataset, copies: Copies, series: Int[np.ndarray, " items"] | None = None) -> SplitRepair:
     """Put what belongs together into groups, and say what must go so that no group is on both sides.
 
     Together belong copies, exact and near, items of one series, items of one of the user's groups, and whatever these
@@ -87,7 +85,7 @@ def repair_split(
     for row in np.flatnonzero(~is_test).tolist():
         other = shown.get(int(component[row]))
         if other is not None:
-            leave_out[row] = f"{_bond(row, other, dataset, copies)} the test item {dataset.items.names[other]}"
+            leave_out[row] = f"{_bond(row, other, dataset, copies)} a test item: {dataset.items.names[other]}"
     if len(leave_out) > _MOST_LOST * int((~is_test).sum()):
         return SplitRepair(groups, {}, remade=True)
     return SplitRepair(groups, leave_out, remade=False)
@@ -142,9 +140,7 @@ def _without_singles(numbers: np.ndarray) -> list[int | None]:
     return [number if number >= 0 else None for number in numbers.tolist()]
 
 
-def _named(
-    component: np.ndarray, dataset: Dataset, copies: Copies, series: np.ndarray
-) -> tuple[str, ...]:
+def _named(component: np.ndarray, dataset: Dataset, copies: Copies, series: np.ndarray) -> tuple[str, ...]:
     """Names of the components of two items or more: by the user's group, else the series, else the copies."""
     sizes = np.bincount(component)
     names: dict[int, str] = {}
@@ -177,12 +173,12 @@ def _surplus(dataset: Dataset, copies: Copies, split: SplitRepair) -> dict[int, 
     for row in np.flatnonzero(copies.exact).tolist():
         if row not in split.leave_out:
             members.setdefault((keys[row], sides[row]), []).append(row)
-    found = {}
+    found: dict[int, str] = {}
     for (_, side), rows in members.items():
         if len({int(dataset.targets[row]) for row in rows}) > 1 and side == "train":
-            found |= {row: "copies of it have other labels, and nothing says which is right" for row in rows}
+            found |= dict.fromkeys(rows, "copies of it have other labels, and nothing says which is right")
         else:
-            found |= {row: f"an exact copy of {names[rows[0]]}" for row in rows[1:]}
+            found |= dict.fromkeys(rows[1:], f"an exact copy of {names[rows[0]]}")
     return found
 
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from headstart.audit._words import edits
+from headstart.auditing._words import edits
 
 _SEPARATORS = re.compile(r"(?<=[^\W_])(?<!\d)[\s_-]+(?=[^\W_])|(?<=\d)[\s_-]+(?=[^\W\d_])")
 """Between letters and digits; what stands between two digits separates numbers."""

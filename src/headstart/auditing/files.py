@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from headstart._progress import SILENT, Progress
-from headstart.audit._streams import look_at_bytes
-from headstart.audit.finding import Example, Finding, Severity, finding
+from headstart.auditing._streams import look_at_bytes
+from headstart.auditing.finding import Example, Finding, Severity, finding
 from headstart.data.dataset import Items, Value
 from headstart.data.images import DamagedItem, header_of
 
@@ -283,6 +283,21 @@ def picture_findings(pixels: Float32[np.ndarray, "items 768"], names: Sequence[s
             advice="Replace them by the original files.",
             examples=(Example((names[row],), f"grey in the lower {n_rows[row] / _SIDE:.0%}") for row in cut),
         )
+
+
+def shows_nothing(pixels: Float32[np.ndarray, "items 768"]) -> dict[int, str]:
+    """The positions of pictures of one colour, or of which only the upper part is left, with the reason.
+
+    Args:
+        pixels: As for `picture_findings`.
+    """
+    pictures = pixels.reshape(len(pixels), _SIDE, _SIDE, 3)
+    uniform = pictures.std(axis=(1, 2)).max(axis=1) < _UNIFORM_STD
+    cut = _grey_rows(pictures) >= _CUT_ROWS
+    return {
+        row: "one colour from edge to edge" if uniform[row] else "plain grey in the lower part"
+        for row in np.flatnonzero(uniform | cut).tolist()
+    }
 
 
 def _grey_rows(pictures: Float32[np.ndarray, "items 16 16 3"]) -> Int[np.ndarray, " items"]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.audit import Finding, most_serious_first
-from headstart.audit.classes import class_findings, left_out_findings
-from headstart.audit.copies import copy_findings
+from headstart.auditing import Finding, most_serious_first
+from headstart.auditing.classes import class_findings, left_out_findings
+from headstart.auditing.copies import copy_findings
 from headstart.data import Dataset, Items, LeftOut, Split, split
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.audit import suggestion as module
-from headstart.audit.suggestion import Picked, pick_typical, pick_unsure, unsureness
+from headstart.auditing import suggestion as module
+from headstart.auditing.suggestion import Picked, pick_typical, pick_unsure, unsureness
 from headstart.errors import OptionError
 
 

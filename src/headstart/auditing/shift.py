@@ -11,7 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from headstart._randomness import generator
 from headstart._threads import one_thread
-from headstart.audit.finding import MAX_EXAMPLES, Example, Finding, Severity, finding
+from headstart.auditing.finding import MAX_EXAMPLES, Example, Finding, Severity, finding
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.intervals import wilson
 from headstart.evaluation.records import Estimate

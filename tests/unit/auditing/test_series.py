@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.audit.series import (
+from headstart.auditing.series import (
     alike_within,
     find_series,
     runs_of,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.audit import Finding
-from headstart.audit.files import FileFacts, file_findings, look_at_files, picture_findings
+from headstart.auditing import Finding
+from headstart.auditing.files import FileFacts, file_findings, look_at_files, picture_findings
 from headstart.data import Items
 from headstart.data.images import DamagedItem, open_image
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headstart.audit.files import FileFacts
-from headstart.audit.leaks import leak_findings, leaks
+from headstart.auditing.files import FileFacts
+from headstart.auditing.leaks import leak_findings, leaks
 
 CLASSES = ("cat", "dog", "owl", "pig")
 N = 400

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from headstart.audit.finding import MAX_EXAMPLES, MAX_NAMES, Example, Finding, Severity, finding
+from headstart.auditing.finding import MAX_EXAMPLES, MAX_NAMES, Example, Finding, Severity, finding
 
 TOKENS_A_WORD = 1.3
 """Tokens that models of English make of a word, on average."""

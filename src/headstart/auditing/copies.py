@@ -15,9 +15,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from headstart._randomness import generator
-from headstart.audit import _pictures, _words
-from headstart.audit.finding import MAX_EXAMPLES, Example, Finding, finding
-from headstart.audit.neighbours import nearest, unit_rows
+from headstart.auditing import _pictures, _words
+from headstart.auditing.finding import MAX_EXAMPLES, Example, Finding, finding
+from headstart.auditing.neighbours import nearest, unit_rows
 from headstart.data.dataset import Dataset, Items
 
 PICTURE_SIDE = _pictures.SIDE

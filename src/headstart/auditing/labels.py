@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from headstart.audit._confident import confidently_wrong
-from headstart.audit._mislabelling import mislabelling
-from headstart.audit.finding import Example, Finding, Severity, finding
+from headstart.auditing._confident import confidently_wrong
+from headstart.auditing._mislabelling import mislabelling
+from headstart.auditing.finding import Example, Finding, Severity, finding
 from headstart.data.dataset import Dataset
 from headstart.errors import DataError, OptionError
 from headstart.evaluation._auc import macro_auc

@@ -5,6 +5,6 @@ Every check is a function of items, labels, features and probabilities that give
 
 from __future__ import annotations
 
-from headstart.audit.finding import Example, Finding, Severity, most_serious_first
+from headstart.auditing.finding import Example, Finding, Severity, most_serious_first
 
 __all__ = ["Example", "Finding", "Severity", "most_serious_first"]

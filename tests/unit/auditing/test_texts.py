@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from headstart.audit import Finding
-from headstart.audit.texts import excerpt, masked, text_findings
+from headstart.auditing import Finding
+from headstart.auditing.texts import excerpt, masked, text_findings
 
 PLAIN = [
     "The cat sat on the mat and looked at the dog that was in the garden, as it had done before.",

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import chi2_contingency
 from sklearn.linear_model import Ridge
 
-from headstart.audit import shift
-from headstart.audit.shift import Side, label_shift, quantity_shifts, shift_findings, sides_apart
+from headstart.auditing import shift
+from headstart.auditing.shift import Side, label_shift, quantity_shifts, shift_findings, sides_apart
 from headstart.errors import DataError, OptionError
 
 

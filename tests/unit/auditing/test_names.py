@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from headstart.audit._names import variants
-from headstart.audit._words import edits
+from headstart.auditing._names import variants
+from headstart.auditing._words import edits
 
 
 @pytest.mark.parametrize(

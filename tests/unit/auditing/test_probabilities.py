@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from headstart.audit.probabilities import PENALTIES, ridge_out_of_fold
+from headstart.auditing.probabilities import PENALTIES, ridge_out_of_fold
 from headstart.errors import DataError, OptionError
 from headstart.evaluation.calibration import fit_temperature, softmax
 
@@ -63,7 +63,7 @@ def test_scale_and_origin_of_the_features_do_not_matter() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     features, targets, folds = _data(150, 8)
     found = ridge_out_of_fold(features, targets, folds, 3)
-    monkeypatch.setattr("headstart.audit.probabilities._ROWS", 7)
+    monkeypatch.setattr("headstart.auditing.probabilities._ROWS", 7)
     np.testing.assert_allclose(ridge_out_of_fold(features, targets, folds, 3), found, atol=1e-4)
 
 

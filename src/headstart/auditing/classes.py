@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from headstart._checks import listed
-from headstart.audit._names import variants
-from headstart.audit.finding import Finding, finding
+from headstart.auditing._names import variants
+from headstart.auditing.finding import Finding, finding
 from headstart.data.dataset import Dataset, LeftOut
 from headstart.evaluation.intervals import wilson
 

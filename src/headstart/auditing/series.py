@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from headstart._randomness import generator
-from headstart.audit.finding import Example, Finding, finding
+from headstart.auditing.finding import Example, Finding, finding
 
 LEAST_EFFECT = 0.1
 """By how much the mean cosine within groups must exceed that between groups of one class."""

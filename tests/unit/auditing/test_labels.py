@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from cleanlab.filter import find_label_issues
 
-from headstart.audit._confident import confidently_wrong
-from headstart.audit._mislabelling import mislabelling
-from headstart.audit.labels import alike_findings, alike_pairs, label_findings, recalls, suspect_labels
-from headstart.audit.probabilities import ridge_out_of_fold
+from headstart.auditing._confident import confidently_wrong
+from headstart.auditing._mislabelling import mislabelling
+from headstart.auditing.labels import alike_findings, alike_pairs, label_findings, recalls, suspect_labels
+from headstart.auditing.probabilities import ridge_out_of_fold
 from headstart.data import Dataset, Items
 from headstart.errors import DataError, OptionError
 
@@ -217,7 +217,7 @@ def test_what_cannot_be_is_refused() -> None:
 @pytest.mark.slow
 def test_torch_is_not_needed() -> None:
     code = (
-        "import sys, numpy as np; from headstart.audit.labels import suspect_labels; "
+        "import sys, numpy as np; from headstart.auditing.labels import suspect_labels; "
         "suspect_labels(np.arange(40) % 2, np.full((40, 2), 0.5)); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,382 @@
+"""The story of `audit`: what to know about the data before any number is believed."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from headstart._home import default_home
+from headstart._progress import SILENT, Progress
+from headstart.auditing import Finding, most_serious_first
+from headstart.auditing.classes import class_findings, left_out_findings
+from headstart.auditing.copies import Copies, copy_findings, find_copies
+from headstart.auditing.enough import ridge_curve
+from headstart.auditing.files import shows_nothing
+from headstart.auditing.labels import alike_findings, label_findings, recalls
+from headstart.auditing.leaks import leak_findings
+from headstart.auditing.repair import plan, repair_split
+from headstart.auditing.series import Series, find_series, series_findings
+from headstart.auditing.shift import shift_findings
+from headstart.auditing.texts import text_findings
+from headstart.backbones.precision import pick_device, pick_precision
+from headstart.backbones.resolve import Local
+from headstart.data.dataset import Dataset
+from headstart.data.identify import content_keys
+from headstart.data.manifest import ManifestRow, check_can_be_listed, value_in
+from headstart.data.read import read_dataset, read_items
+from headstart.data.reduce import leave_out
+from headstart.errors import DataError, OutputError
+from headstart.evaluation.records import LearningCurve
+from headstart.features.extract import Compute
+from headstart.recipes.auditing import (
+    FEWEST_ITEMS,
+    Labels,
+    Looked,
+    illustrated,
+    item_findings,
+    look,
+    look_at_labels,
+    pictures_of,
+    shown_as,
+    side_of,
+)
+from headstart.recipes.climb import NOT_REACHED, Climb
+from headstart.recipes.consider import consider
+from headstart.recipes.options import FitOptions
+from headstart.recipes.reading import name_of, read
+from headstart.recipes.record import environment
+from headstart.recipes.stores import open_store
+from headstart.recipes.workspace import Clock, NoLog, page_to_write
+from headstart.reports import AuditRecord, write_audit, write_cleaned
+from headstart.reports.record import LabelCheck
+
+_CHECKED_FIRST = 50
+_COMPARED = 500
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """The items whose features are there, and what is known about them.
+
+    Attributes:
+        dataset: These items, with their sets of copies.
+        looked: What is known about them.
+        is_test: For each whether it is on the test side.
+        labels: What a classifier says about their labels; None with too few items.
+        series: The series that they form; None where they form none.
+        curve: What more labels would bring; None with too few items.
+    """
+
+    dataset: Dataset
+    looked: Looked
+    is_test: Bool[np.ndarray, " items"]
+    labels: Labels | None
+    series: Series | None
+    curve: LearningCurve | None
+
+    @property
+    def units(self) -> Int[np.ndarray, " items"]:
+        """For each item the number of what it belongs with."""
+        return np.array(self.looked.copies.together, dtype=np.int64)
+
+
+def audit(
+    data: Any,
+    *,
+    options: FitOptions,
+    against: str | Path | None = None,
+    fix: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> AuditRecord:
+    """Look for what spoils numbers, and write a page about it; all labels are looked at, those of a test side too.
+
+    Args:
+        data: As for `read_dataset`.
+        options: What the user asked for, as for `fit`; `out` is the page.
+        against: Other data of the same kind, labelled or not, to compare with.
+        fix: The cleaned list to write, a CSV file; None writes none.
+        progress: Where progress is shown.
+
+    Returns:
+        The record of the audit.
+
+    Raises:
+        HeadstartError: If the data, an option, a backbone or a file cannot be used. Features that were computed stay in
+            the store.
+    """
+    clock, name = Clock(options.started, options.budget_s), name_of(data)
+    page = page_to_write(options.out, f"{name}-audit.html", overwrite=options.overwrite)
+    target = None if fix is None else _free(Path(fix).expanduser(), overwrite=options.overwrite)
+    device = pick_device(options.device)
+    compute = Compute(device, pick_precision(options.precision, device))
+    with open_store(options.home or default_home(), progress) as (store, home):
+        with clock.step("read"):
+            whole = read(data, options, store, progress)
+            if target is not None:
+                check_can_be_listed(whole)
+            other = None if against is None else _other(against, whole)
+            considered = consider(whole.items, options, home, clock, progress)
+            backbone = considered.backbones[0]
+        climb = Climb(whole.items, store, store, compute, clock, NoLog(), progress)
+        with clock.step("extract"):
+            lost = climb.first_pass([backbone, *pictures_of(whole.modality)])
+            others = None if other is None else _look_at(other, climb, backbone, options.seed)
+        with clock.step("audit"):
+            whole, seen, notes = _see(whole, lost, climb, backbone, options.seed)
+            copies = seen.looked.copies if len(seen.dataset) == len(whole) else find_copies(whole.items)
+            found = most_serious_first(_findings(whole, seen, copies, backbone, others, options.seed))
+            findings = illustrated(found, whole)
+            for note in notes:
+                progress.say(note)
+        actions: Counter[str] = Counter()
+        with clock.step("report"):
+            if target is not None:
+                rows = list(_manifest(whole, seen, copies, target.parent))
+                actions.update(row.action for row in rows)
+                write_cleaned(target, rows, whole.modality)
+            record = AuditRecord(
+                name=name,
+                version=version("headstart"),
+                created=datetime.now().astimezone().isoformat(timespec="seconds"),
+                command=options.command or f"headstart audit {shlex.quote(str(whole.source))} --seed {options.seed}",
+                seed=options.seed,
+                source=whole.source,
+                modality=whole.modality,
+                n_items=len(whole),
+                n_train=len(whole) - _n_test(whole),
+                n_test=_n_test(whole),
+                classes=whole.classes,
+                fingerprint=whole.fingerprint,
+                backbone=backbone.spec.name,
+                verdict=_verdict(findings, len(whole)),
+                findings=findings,
+                check_first=_check_first(seen),
+                learning_curve=seen.curve,
+                copies_from=copies.threshold,
+                manifest="" if target is None else str(target),
+                actions=dict(actions),
+                notes=(*whole.notes, *considered.notes, *notes),
+                left_out=whole.left_out,
+                timings=clock.timings(),
+                environment=environment(compute),
+                out=str(page),
+            )
+            write_audit(record, page)
+    return replace(record, timings=clock.timings())
+
+
+def _free(target: Path, *, overwrite: bool) -> Path:
+    """The file that the cleaned list goes to.
+
+    Raises:
+        OutputError: If something is there that must not be replaced.
+    """
+    if target.is_dir():
+        raise OutputError(
+            f"--fix must be a file for the cleaned list, but {str(target)!r} is a folder",
+            hint=f"Write {str(target / 'cleaned.csv')!r}.",
+        )
+    if target.suffix.lower() != ".csv":
+        raise OutputError(
+            f"the cleaned list is a CSV file, but got {str(target)!r}",
+            hint=f"Write {str(target.with_suffix('.csv'))!r}.",
+        )
+    if target.exists() and not overwrite:
+        raise OutputError(
+            f"{str(target)!r} exists, and a cleaned list must not replace it unasked",
+            hint="Add --overwrite, or choose another --fix.",
+        )
+    return target
+
+
+def _other(against: str | Path, dataset: Dataset) -> Dataset:
+    """Other data as a dataset; where it has no labels, or others, every item has the first class.
+
+    Raises:
+        DataError: If it cannot be read, or holds another kind of items.
+    """
+    try:
+        found = read_dataset(against, modality=dataset.modality)
+    except DataError:
+        items, left_out = read_items(against, modality=dataset.modality)
+        found = Dataset(items, np.zeros(len(items), dtype=np.int64), (), left_out=left_out, source=str(against))
+    if not set(found.classes) <= set(dataset.classes):
+        found = replace(found, classes=(), targets=np.zeros(len(found), dtype=np.int64))
+    if found.classes:
+        place = np.array([dataset.classes.index(each) for each in found.classes], dtype=np.int64)
+        found = replace(found, classes=dataset.classes, targets=place[found.targets])
+    rows = np.sort(np.random.default_rng(0).permutation(len(found))[:_COMPARED])
+    return found.take(rows)
+
+
+def _look_at(other: Dataset, climb: Climb, backbone: Local, seed: int) -> tuple[Dataset, Looked]:
+    """What is known about other data."""
+    items, _ = content_keys(other.items)
+    kept = other.take(other.items.rows_of(items))
+    kept = replace(kept, items=items)
+    rungs = [backbone, *pictures_of(kept.modality)]
+    features = climb.look_elsewhere(items, rungs)
+    there = np.flatnonzero(np.logical_and.reduce([each.there for each in features]))
+    kept = kept.take(there)
+    by_name = {each.backbone.name: each.take(there) for each in features}
+    return kept, look(kept, by_name, backbone, seed=seed, progress=climb.progress)
+
+
+def _see(
+    whole: Dataset, lost: Mapping[int, str], climb: Climb, backbone: Local, seed: int
+) -> tuple[Dataset, _Seen, list[str]]:
+    """All items that can be used, and those of them that could be looked at within the budget."""
+    late = {row for row, reason in lost.items() if reason == NOT_REACHED}
+    reached = np.array([row for row in range(len(whole)) if row not in lost], dtype=np.int64)
+    climb.keep(reached)
+    damaged = {row: reason for row, reason in lost.items() if row not in late}
+    usable = leave_out(whole, damaged) if damaged else whole
+    dataset = leave_out(whole, dict(lost)) if lost else whole
+    looked = look(dataset, climb.features, backbone, seed=seed, progress=climb.progress)
+    dataset = replace(dataset, copies=looked.copies.together)
+    notes = []
+    if late:
+        notes.append(
+            f"the budget allowed a look at {len(dataset):,} of {len(usable):,} items, a stratified sample; of the "
+            "others only what needs no network was checked, and a larger --budget goes on from there"
+        )
+    is_test = np.array([side == "test" for side in dataset.sides or ("train",) * len(dataset)], dtype=bool)
+    enough = len(dataset) >= FEWEST_ITEMS
+    labels = look_at_labels(dataset, looked.features, seed=seed) if enough else None
+    series = find_series(dataset.items.names, looked.features, dataset.targets, dataset.classes, seed)
+    curve = None
+    if labels is not None:
+        curve = ridge_curve(
+            *(looked.features, dataset.targets, labels.folds, np.array(looked.copies.together)),
+            n_classes=len(dataset.classes),
+            seed=seed,
+        )
+    return usable, _Seen(dataset, looked, is_test, labels, series, curve), notes
+
+
+def _findings(
+    whole: Dataset, seen: _Seen, copies: Copies, backbone: Local, others: tuple[Dataset, Looked] | None, seed: int
+) -> Iterator[Finding]:
+    dataset, looked, labels = seen.dataset, seen.looked, seen.labels
+    sided = np.array([side == "test" for side in whole.sides], dtype=bool) if whole.sides is not None else None
+    train = whole if sided is None else whole.take(np.flatnonzero(~sided))
+    yield from left_out_findings(whole.left_out)
+    if len(dataset) < len(whole) and whole.modality == "text":
+        text = backbone.spec.text
+        each_text = (str(value) for value in whole.items.values)
+        yield from text_findings(each_text, whole.items.names, max_tokens=None if text is None else text.max_tokens)
+    else:
+        yield from item_findings(dataset, looked, backbone)
+    yield from copy_findings(whole, copies, sided)
+    known = None
+    if labels is not None and dataset.classes == train.classes:
+        known = recalls(dataset.targets, labels.probabilities)
+    yield from class_findings(whole, train, known)
+    if labels is not None:
+        yield from label_findings(dataset, labels.suspects)
+        yield from alike_findings(dataset, labels.probabilities)
+    if len(dataset) >= FEWEST_ITEMS:
+        texts = [str(value) for value in dataset.items.values] if dataset.modality == "text" else None
+        yield from leak_findings(
+            *(dataset.items.names, dataset.targets, dataset.classes),
+            facts=looked.facts,
+            texts=texts,
+            units=seen.units,
+            seed=seed,
+        )
+    yield from series_findings(seen.series, dataset.items.names)
+    if seen.is_test.any() and not seen.is_test.all():
+        first, second = (
+            side_of(name, dataset, looked, np.flatnonzero(rows), labelled=True, units=seen.units)
+            for name, rows in (("training", ~seen.is_test), ("test", seen.is_test))
+        )
+        yield from shift_findings(first, second, classes=dataset.classes, seed=seed)
+    if others is not None:
+        other, known_of_other = others
+        rows = np.arange(len(dataset))
+        first = side_of(dataset.source, dataset, looked, rows, labelled=bool(other.classes))
+        second = side_of(other.source, other, known_of_other, np.arange(len(other)), labelled=bool(other.classes))
+        yield from shift_findings(first, second, classes=dataset.classes, against=True, seed=seed)
+
+
+def _manifest(whole: Dataset, seen: _Seen, copies: Copies, folder: Path) -> Iterator[ManifestRow]:
+    """What becomes of each item, in the order of their names; items that could not be used come last."""
+    place = whole.items.rows_of(seen.dataset.items)
+    series = np.full(len(whole), -1, dtype=np.int64)
+    if seen.series is not None:
+        series[place] = seen.series.proposal.groups
+    split = repair_split(whole, copies, series)
+    useless = {}
+    if seen.looked.pixels is not None:
+        useless = {int(place[row]): why for row, why in shows_nothing(seen.looked.pixels).items()}
+    suspects = {}
+    if seen.labels is not None:
+        found = seen.labels.suspects
+        for row, suggested, probability in zip(found.rows, found.suggested, found.probability, strict=True):
+            looks = seen.dataset.classes[suggested]
+            suspects[int(place[row])] = looks, f"check the label: it looks like {looks!r} ({probability:.2f})"
+    repairs = plan(whole, copies, split, useless=useless, suspects=suspects)
+    sides = whole.sides if whole.sides is not None and not split.remade else ("",) * len(whole)
+    for row in sorted(range(len(whole)), key=whole.items.names.__getitem__):
+        value, repair = whole.items.values[row], repairs[row]
+        yield ManifestRow(
+            item=whole.items.names[row],
+            value=value_in(value, folder) if isinstance(value, Path | str) else "",
+            label=whole.classes[whole.targets[row]],
+            split=sides[row],
+            group=repair.group,
+            action=repair.action,
+            why=repair.why,
+            suggestion=repair.suggestion,
+            sha256=whole.items.keys[row],
+        )
+    for each in whole.left_out:
+        yield ManifestRow(item=each.name, value="", action="remove", why=each.reason)
+
+
+def _check_first(seen: _Seen) -> tuple[LabelCheck, ...]:
+    if seen.labels is None:
+        return ()
+    dataset, found = seen.dataset, seen.labels.suspects
+    return tuple(
+        LabelCheck(
+            item=dataset.items.names[row],
+            label=dataset.classes[dataset.targets[row]],
+            suggestion=dataset.classes[suggested],
+            probability=float(probability),
+            preview=shown_as(dataset.items.values[row]),
+        )
+        for row, suggested, probability in zip(
+            found.rows[:_CHECKED_FIRST].tolist(), found.suggested.tolist(), found.probability.tolist(), strict=False
+        )
+    )
+
+
+def _verdict(findings: tuple[Finding, ...], n_items: int) -> str:
+    counts = Counter[str](each.severity for each in findings)
+    words = [
+        f"{counts[severity]} {word if counts[severity] == 1 else plural}"
+        for severity, word, plural in (
+            ("serious", "serious finding", "serious findings"),
+            ("warning", "warning", "warnings"),
+            ("info", "note", "notes"),
+        )
+        if counts[severity]
+    ]
+    looked = f"{n_items:,} items were looked at"
+    if not words:
+        return f"{looked}, and nothing remarkable was found."
+    return f"{looked}: {', '.join(words)}."
+
+
+def _n_test(dataset: Dataset) -> int:
+    return sum(side == "test" for side in dataset.sides or ())
