@@ -72,8 +72,10 @@ def _main_directions(features: np.ndarray) -> Float32[np.ndarray, "items directi
     """Coordinates on the main directions, of a mean squared length of 1, and a constant."""
     centred = features - features.mean(axis=0, dtype=np.float32)
     if centred.shape[1] > _MOST_DIRECTIONS:
-        _, basis = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-        centred = centred @ basis[:, -_MOST_DIRECTIONS:].astype(np.float32)
+        # One step of subspace iteration from random directions (Halko, Martinsson and Tropp 2011, arXiv:0909.4061).
+        start = generator(0, "directions").standard_normal((centred.shape[1], _MOST_DIRECTIONS)).astype(np.float32)
+        basis, _ = np.linalg.qr(centred.T @ (centred @ start))
+        centred = centred @ basis
     scale = float(np.sqrt(np.square(centred).sum(axis=1).mean())) or 1.0
     return np.column_stack([centred / scale, np.ones(len(centred))]).astype(np.float32)
 

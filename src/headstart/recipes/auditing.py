@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +40,18 @@ _SHOWN = 4
 FEWEST_ITEMS = 20
 """Of fewer, nothing is said about labels, leaks and series."""
 
+UNHURRIED_S = 30.0
+"""With less time than this for a whole fit, labels and leaks are not looked at: a second or two is a tenth of it."""
+
+_HURRIED = Finding(
+    "not_looked_at",
+    "info",
+    0,
+    (),
+    "There was no time to look for wrong labels, leaks, series and shifts.",
+    "",
+    f"Run headstart audit on the data, or give {UNHURRIED_S:.0f} seconds or more.",
+)
 _ACROSS = {"exact_duplicates_across_sides", "near_duplicates_across_sides"}
 
 
@@ -83,6 +96,17 @@ class Labels:
     folds: Int[np.ndarray, " items"]
 
 
+def checks(dataset: Dataset, budget_s: float) -> dict[str, float]:
+    """What the checks of a fit cost, as `Climb.first_pass` is told; measured on two cores.
+
+    Args:
+        dataset: All items.
+        budget_s: The budget of the whole command, in seconds.
+    """
+    hurried = budget_s < UNHURRIED_S
+    return {"checks_s": 0.3 if hurried else 1.5, "check_s": 1e-3 if dataset.modality == "image" else 0.4e-3}
+
+
 def pictures_of(modality: Modality) -> list[Local]:
     """What images are shrunk to while they are decoded anyway: the control, and what near-copies are told by.
 
@@ -108,12 +132,10 @@ def look(
     if dataset.modality == "text":
         return Looked(known, None, find_copies(dataset.items, known, seed=seed), None)
     pictures = features[THUMBNAIL.name].values.reshape(-1, PICTURE_SIDE, PICTURE_SIDE)
-    return Looked(
-        known,
-        features[PIXELS.name].values,
-        find_copies(dataset.items, known, pictures, seed=seed),
-        look_at_files(dataset.items, progress=progress),
-    )
+    with ThreadPoolExecutor(1) as beside:
+        facts = beside.submit(look_at_files, dataset.items, progress=progress)
+        copies = find_copies(dataset.items, known, pictures, seed=seed)
+        return Looked(known, features[PIXELS.name].values, copies, facts.result())
 
 
 def item_findings(dataset: Dataset, looked: Looked, backbone: Local) -> Iterator[Finding]:
@@ -152,7 +174,7 @@ def look_at_labels(train: Dataset, features: Float32[np.ndarray, "items width"],
 
 
 def findings_of_fit(
-    dataset: Dataset, sides: Split, looked: Looked, backbone: Local, *, seed: int
+    dataset: Dataset, sides: Split, looked: Looked, backbone: Local, *, seed: int, hurried: bool
 ) -> tuple[Finding, ...]:
     """What is remarkable about the data, the most serious first, with its evidence.
 
@@ -164,6 +186,7 @@ def findings_of_fit(
         looked: What is known about them.
         backbone: Whose features these are.
         seed: Of all that is random.
+        hurried: Whether to leave out the checks of labels, leaks, series and shifts, which is then a finding itself.
     """
     train, rows = trainable(sides.train), dataset.items.rows_of(sides.train.items)
     is_test = np.ones(len(dataset), dtype=bool)
@@ -175,7 +198,8 @@ def findings_of_fit(
         *item_findings(dataset, looked, backbone),
         *copy_findings(dataset, looked.copies, is_test, labelled=~is_test),
     ]
-    labels = look_at_labels(train, known.features, seed=seed) if len(train) >= FEWEST_ITEMS else None
+    enough = len(train) >= FEWEST_ITEMS and not hurried
+    labels = look_at_labels(train, known.features, seed=seed) if enough else None
     seen = None if labels is None else recalls(train.targets, labels.probabilities)
     found += class_findings(dataset, sides.train, seen if len(train.classes) == len(dataset.classes) else None)
     if labels is not None:
@@ -186,7 +210,9 @@ def findings_of_fit(
             names, train.targets, train.classes, facts=known.facts, texts=texts, units=units[rows], seed=seed
         )
         found += series_findings(find_series(names, known.features, train.targets, train.classes, seed), names)
-    if dataset.sides is not None:
+    if hurried:
+        found.append(_HURRIED)
+    elif dataset.sides is not None:
         first, second = (
             side_of(name, dataset, looked, np.flatnonzero(chosen), labelled=False, units=units)
             for name, chosen in (("training", ~is_test), ("test", is_test))

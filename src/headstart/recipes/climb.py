@@ -87,7 +87,15 @@ class Climb:
         """Seconds for further rungs, all but what is reserved; may be negative."""
         return self.clock.left_s - self.ending_s - self.reserved_s
 
-    def first_pass(self, backbones: Sequence[Local], *, head_cost: float = 1.0, most: float = 1.0) -> dict[int, str]:
+    def first_pass(
+        self,
+        backbones: Sequence[Local],
+        *,
+        head_cost: float = 1.0,
+        most: float = 1.0,
+        checks_s: float = 0.0,
+        check_s: float = 0.0,
+    ) -> dict[int, str]:
         """Compute the first backbone (and what comes with it) for as many items as the budget allows.
 
         A few items are computed whatever the budget: without them there is nothing to say.
@@ -96,14 +104,16 @@ class Climb:
             backbones: Each image is decoded once for all of them.
             head_cost: How many times as long as those of `linear` in ten classes and five folds the heads take.
             most: The share of the time that is left which it may take.
+            checks_s: Seconds that the checks of the data take whatever their number.
+            check_s: Seconds that they take for each item.
 
         Returns:
             Why items have no features, by position.
         """
         widths = [each.width for each in proposals(backbones[0].spec)]
         end_s = _ENDING_COLUMN_S * max(widths)
-        later_s = end_s + _HEADS_COLUMN_S * head_cost * sum(widths)
-        for_pass_s = min(most * self.clock.left_s, self.clock.left_s - _ENDING_S)
+        later_s = end_s + _HEADS_COLUMN_S * head_cost * sum(widths) + check_s
+        for_pass_s = min(most * self.clock.left_s, self.clock.left_s - _ENDING_S) - checks_s
         self._extract(self.items, backbones, time.monotonic() + for_pass_s, later_s=later_s)
         fewest = range(min(FEWEST_ITEMS, len(self.items)))
         if any(row in fewest for row in self._not_reached(backbones)):

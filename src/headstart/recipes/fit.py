@@ -22,7 +22,15 @@ from headstart.data.reduce import known_first, leave_out, trainable
 from headstart.data.split import split
 from headstart.errors import OptionError
 from headstart.features.extract import Compute
-from headstart.recipes.auditing import findings_of_fit, look, pictures_of, regrouped, shared_with_training
+from headstart.recipes.auditing import (
+    UNHURRIED_S,
+    checks,
+    findings_of_fit,
+    look,
+    pictures_of,
+    regrouped,
+    shared_with_training,
+)
 from headstart.recipes.climb import NOT_REACHED, Climb
 from headstart.recipes.consider import consider
 from headstart.recipes.ending import Ending
@@ -91,7 +99,11 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             backbones, climb, max_latency_ms=options.max_latency_ms, max_size_mb=options.max_size_mb
         )
         with clock.step("extract"):
-            lost = climb.first_pass([backbones[0], *pictures_of(dataset.modality)], **_heads(dataset, options))
+            lost = climb.first_pass(
+                [backbones[0], *pictures_of(dataset.modality)],
+                **_heads(dataset, options),
+                **checks(dataset, options.budget_s),
+            )
             dataset = _without(dataset, lost, climb, progress)
         with clock.step("audit"):
             looked = look(dataset, climb.features, backbones[0], seed=options.seed, progress=progress)
@@ -100,7 +112,9 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
             if options.finds_groups:
                 dataset, looked = regrouped(dataset, looked, climb, seed=options.seed, progress=progress)
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
-            findings = findings_of_fit(dataset, sides, looked, backbones[0], seed=options.seed)
+            findings = findings_of_fit(
+                dataset, sides, looked, backbones[0], seed=options.seed, hurried=options.budget_s < UNHURRIED_S
+            )
             # A model must not know a class that only the sealed test has.
             sides = replace(sides, train=trainable(sides.train))
             for finding in findings:
