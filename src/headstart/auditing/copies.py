@@ -31,6 +31,8 @@ _ROOM = 0.01
 _COARSE_PX, _LEAST_COARSE = 16, 0.45
 _SERIOUS_SHARE = 0.01
 _EXACT, _NEAR = "exact copies", "near-copies"
+_OF_TRAINING = "They stay in one fold and do the estimates no harm, but they count as often as they occur."
+_OF_THE_TEST = "The test counts each as an item of its own, so its intervals are a little too narrow."
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +211,11 @@ def copy_findings(
     if is_test is not None and is_test.any():
         yield from _across(dataset, copies, is_test)
     yield from _conflicts(dataset, copies, labelled)
-    inside = np.ones(len(dataset), dtype=bool) if is_test is None else ~is_test
-    yield from _within(dataset, copies, inside, "" if is_test is None or not is_test.any() else "training ")
+    if is_test is None or not is_test.any():
+        yield from _within(dataset, copies, np.ones(len(dataset), dtype=bool), "")
+    else:
+        yield from _within(dataset, copies, ~is_test, "training")
+        yield from _within(dataset, copies, is_test, "test")
 
 
 def twins(dataset: Dataset, copies: Copies, ours: Bool[np.ndarray, " items"]) -> dict[int, int]:
@@ -308,14 +313,14 @@ def _within(dataset: Dataset, copies: Copies, inside: np.ndarray, side: str) -> 
             continue
         shown = _seen_pairs(near, copies) if kind == "near_duplicates" else pairs
         yield finding(
-            kind,
+            f"{kind}_in_test" if side == "test" else kind,
             "info",
             [names[row] for row, _ in pairs],
             summary=(
-                f"{len(pairs):,} of {n_items:,} {side}items {'is' if len(pairs) == 1 else 'are'} "
+                f"{len(pairs):,} of {n_items:,} {f'{side} items' if side else 'items'} {'is' if len(pairs) == 1 else 'are'} "
                 f"{_singular(what) if len(pairs) == 1 else what} of others."
             ),
-            effect="They stay in one fold and do the estimates no harm, but they count as often as they occur.",
+            effect=_OF_THE_TEST if side == "test" else _OF_TRAINING,
             advice="Remove them, unless they are meant to weigh more.",
             examples=[Example((names[other], names[row])) for row, other in shown],
         )

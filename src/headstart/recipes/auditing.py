@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from headstart._progress import Progress
+from headstart._threads import one_thread
 from headstart.auditing import Example, Finding, Severity, most_serious_first
 from headstart.auditing.classes import class_findings, left_out_findings
 from headstart.auditing.copies import PICTURE_SIDE, Copies, copy_findings, find_copies, twins
@@ -132,7 +133,7 @@ def look(
     if dataset.modality == "text":
         return Looked(known, None, find_copies(dataset.items, known, seed=seed), None)
     pictures = features[THUMBNAIL.name].values.reshape(-1, PICTURE_SIDE, PICTURE_SIDE)
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as beside, one_thread():  # thousands of small products
         facts = beside.submit(look_at_files, dataset.items, progress=progress)
         copies = find_copies(dataset.items, known, pictures, seed=seed)
         return Looked(known, features[PIXELS.name].values, copies, facts.result())
