@@ -317,8 +317,8 @@ def _within(dataset: Dataset, copies: Copies, inside: np.ndarray, side: str) -> 
             "info",
             [names[row] for row, _ in pairs],
             summary=(
-                f"{len(pairs):,} of {n_items:,} {f'{side} items' if side else 'items'} {'is' if len(pairs) == 1 else 'are'} "
-                f"{_singular(what) if len(pairs) == 1 else what} of others."
+                f"{len(pairs):,} of {n_items:,} {f'{side} items' if side else 'items'} "
+                f"{f'is {_singular(what)}' if len(pairs) == 1 else f'are {what}'} of others."
             ),
             effect=_OF_THE_TEST if side == "test" else _OF_TRAINING,
             advice="Remove them, unless they are meant to weigh more.",
