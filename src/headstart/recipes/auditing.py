@@ -131,7 +131,8 @@ def look(
     """
     known = features[backbone.spec.name].layer(backbone.spec.layers[-1].name)
     if dataset.modality == "text":
-        return Looked(known, None, find_copies(dataset.items, known, seed=seed), None)
+        with one_thread():
+            return Looked(known, None, find_copies(dataset.items, known, seed=seed), None)
     pictures = features[THUMBNAIL.name].values.reshape(-1, PICTURE_SIDE, PICTURE_SIDE)
     with ThreadPoolExecutor(1) as beside, one_thread():  # thousands of small products
         facts = beside.submit(look_at_files, dataset.items, progress=progress)
