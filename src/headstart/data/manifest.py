@@ -104,7 +104,7 @@ def write_manifest(rows: Iterable[ManifestRow], stream: TextIO, modality: str) -
     """
     # With both characters at the end of a line, either of them within a cell is quoted.
     table = csv.writer(stream, lineterminator="\r\n")
-    table.writerow([(TEXT if modality == "text" else PATH) if name == "value" else name for name in _COLUMNS])
+    table.writerow(_header(TEXT if modality == "text" else PATH))
     table.writerows([getattr(row, name) for name in _COLUMNS] for row in rows)
 
 
@@ -114,8 +114,21 @@ def is_manifest(table: Table) -> bool:
     Args:
         table: What was read.
     """
-    names = tuple(table.columns)
-    return any(names == tuple(value if name == "value" else name for name in _COLUMNS) for value in (PATH, TEXT))
+    return tuple(table.columns) in (_header(PATH), _header(TEXT))
+
+
+def is_manifest_file(path: Path) -> bool:
+    """Whether a file begins as such a list does.
+
+    Args:
+        path: A file.
+    """
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return tuple(stream.readline().strip().split(",")) in (_header(PATH), _header(TEXT))
+
+
+def _header(value: str) -> tuple[str, ...]:
+    return tuple(value if name == "value" else name for name in _COLUMNS)
 
 
 def kept(table: Table, wanted: Wanted) -> tuple[Table, Wanted]:

@@ -69,8 +69,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
             texts, paths or images; or a uint8 array (items, height, width, 3).
         target: The column with the labels; None finds it.
         column: The column with the texts or with the paths of the images; None finds it.
-        groups: The column that says which items belong together and must never be on both sides of a split; `auto` finds
-            copies and series, and leaves out training items that belong with test items of yours.
+        groups: The column that says which items belong together and must never be on both sides of a split; `auto`
+            finds copies and series, and leaves out training items that belong with test items of yours.
         test: Your own test items, or the share to hold out, above 0 and below 1; None takes what is called `test`,
             else `val`, else a fifth.
         targets: The labels, when `data` is a sequence or an array.

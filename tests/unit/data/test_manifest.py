@@ -158,7 +158,8 @@ def test_files_that_changed_or_are_gone_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_dataset(path)
     assert str(caught.value) == (
-        "a cleaned list must fit the items that it was made of, but 2 of 4 no longer do: 1.png was changed, 2.png is gone"
+        "a cleaned list must fit the items that it was made of, but 2 of 4 no longer do: "
+        "1.png was changed, 2.png is gone"
     )
     assert "headstart audit" in caught.value.hint
 
