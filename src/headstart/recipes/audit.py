@@ -217,15 +217,12 @@ def _other(against: str | Path, dataset: Dataset, options: FitOptions) -> Datase
     Raises:
         DataError: If it cannot be read, or holds another kind of items.
     """
-    asked = {"column": options.column, "modality": dataset.modality}
     is_table = Path(against).expanduser().is_file()
+    target, column = (options.target, options.column) if is_table else (None, None)
     try:
-        if is_table:
-            found = read_dataset(against, target=options.target, **asked)
-        else:
-            found = read_dataset(against, modality=dataset.modality)
+        found = read_dataset(against, target=target, column=column, modality=dataset.modality)
     except DataError:
-        items, left_out = read_items(against, **asked)
+        items, left_out = read_items(against, column=column, modality=dataset.modality)
         found = Dataset(items, np.zeros(len(items), dtype=np.int64), (), left_out=left_out, source=str(against))
     if not set(found.classes) <= set(dataset.classes):
         found = replace(found, classes=())
