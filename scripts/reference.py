@@ -10,7 +10,7 @@ import typing
 from pathlib import Path
 
 from headstart.reports.compared import COMPARISON_SCHEMA, ComparisonRecord
-from headstart.reports.record import RANKING_SCHEMA, SCHEMA, RankingRecord, Run
+from headstart.reports.record import AUDIT_SCHEMA, RANKING_SCHEMA, SCHEMA, AuditRecord, RankingRecord, Run
 from headstart.reports.suggested import SUGGESTIONS_SCHEMA, SuggestionRecord
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -49,6 +49,24 @@ This page is made from the docstrings by `python scripts/reference.py`.
 """
 
 
+_AUDIT = f"""# The record of an audit, field by field
+
+`headstart audit --json` prints it, and `hs.audit` returns it as an `AuditRecord`.
+The schema is `{AUDIT_SCHEMA}`: fields may be added to it, but none is removed or changes its meaning without a new
+number. A value that is undefined is `null`. Probabilities and accuracies run from 0 to 1, times are in seconds.
+
+```python
+import headstart as hs
+
+audit = hs.audit("photos/")
+for finding in audit.findings:
+    print(finding.severity, finding.sentences)
+```
+
+This page is made from the docstrings by `python scripts/reference.py`.
+"""
+
+
 _COMPARISON = f"""# The record of a comparison, field by field
 
 `headstart compare --json` prints it, and `hs.compare` returns it as a `ComparisonRecord`.
@@ -74,6 +92,7 @@ def pages() -> dict[str, str]:
     return {
         "run.md": _page(_RUN, Run),
         "ranking.md": _page(_RANKING, RankingRecord),
+        "audit.md": _page(_AUDIT, AuditRecord),
         "comparison.md": _page(_COMPARISON, ComparisonRecord),
         "suggestions.md": _page(_SUGGESTIONS, SuggestionRecord),
     }

@@ -27,15 +27,16 @@ if TYPE_CHECKING:
         StoreError,
     )
     from headstart.evaluation.records import Estimate, Evaluation
-    from headstart.recipes.api import compare, evaluate, fit, rank, suggest
+    from headstart.recipes.api import audit, compare, evaluate, fit, rank, suggest
     from headstart.reports.compared import ComparisonRecord
-    from headstart.reports.record import RankingRecord, Run
+    from headstart.reports.record import AuditRecord, RankingRecord, Run
     from headstart.reports.suggested import SuggestionRecord
     from headstart.serving.model import Model, Prediction, Predictions, load
 
     __version__: str
 
 __all__ = [
+    "AuditRecord",
     "BackboneError",
     "BundleError",
     "ComparisonRecord",
@@ -54,6 +55,7 @@ __all__ = [
     "StoreError",
     "SuggestionRecord",
     "__version__",
+    "audit",
     "compare",
     "evaluate",
     "fit",
@@ -75,9 +77,9 @@ _MODULES = {
         "StoreError",
     ),
     "headstart.evaluation.records": ("Estimate", "Evaluation"),
-    "headstart.recipes.api": ("compare", "evaluate", "fit", "rank", "suggest"),
+    "headstart.recipes.api": ("audit", "compare", "evaluate", "fit", "rank", "suggest"),
     "headstart.reports.compared": ("ComparisonRecord",),
-    "headstart.reports.record": ("RankingRecord", "Run"),
+    "headstart.reports.record": ("AuditRecord", "RankingRecord", "Run"),
     "headstart.reports.suggested": ("SuggestionRecord",),
     "headstart.serving.model": ("Model", "Prediction", "Predictions", "load"),
 }

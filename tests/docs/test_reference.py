@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("name", "n_records"), [("run.md", 17), ("ranking.md", 5), ("comparison.md", 6)])
+@pytest.mark.parametrize(
+    ("name", "n_records"), [("run.md", 17), ("ranking.md", 5), ("audit.md", 10), ("comparison.md", 6)]
+)
 def test_the_reference_is_up_to_date(name: str, n_records: int) -> None:
     spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
     assert spec is not None

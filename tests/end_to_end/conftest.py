@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.backbones.loaders.pixels import PixelBackbone
 from headstart.backbones.resolve import Local
 from headstart.backbones.spec import BackboneSpec
 from headstart.cli.main import run
@@ -83,7 +84,7 @@ class Loaded:
         time.sleep(self.network.seconds)
         self.network.n_items += len(batch)
         if self.spec.loader == "pixels":
-            return np.asarray(batch, dtype=np.float32).reshape(len(batch), -1) / 255
+            return PixelBackbone(self.spec).forward(batch)
         seen = _letters(batch) if isinstance(batch[0], str) else _cells(np.asarray(batch))
         projection = np.random.default_rng(0).normal(size=(seen.shape[1], self.spec.width))
         return (seen @ projection).astype(np.float32)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -23,6 +22,9 @@ _PRIME = (1 << 31) - 1
 _BANDS, _ROWS = 20, 3
 """Texts that share half of their pairs of words meet in a band with a chance of 93 %, a tenth of them with 2 %."""
 _MOST_IN_A_BUCKET = 20
+_MIXED = np.array(
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64
+)  # odd, and mix bits well
 _CHUNK = 2_000
 
 
@@ -89,17 +91,32 @@ def shared_pairs(words: Sequence[Sequence[str]]) -> Int[np.ndarray, "pairs 2"]:
         words: Of each text, as from `words_of`.
     """
     signatures = _signatures(words)
-    found: set[tuple[int, int]] = set()
+    found = np.empty(0, dtype=np.int64)
     for band in range(_BANDS):
-        buckets: defaultdict[bytes, list[int]] = defaultdict(list)
-        part = np.ascontiguousarray(signatures[:, band * _ROWS : (band + 1) * _ROWS])
-        for row in np.flatnonzero(part[:, 0] < _PRIME).tolist():
-            buckets[part[row].tobytes()].append(row)
-        for rows in buckets.values():
-            # A template that many texts share would give all pairs of them; neighbours in the list are enough.
-            reach = len(rows) if len(rows) <= _MOST_IN_A_BUCKET else 2
-            found.update((one, other) for at, one in enumerate(rows) for other in rows[at + 1 : at + reach])
-    return np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+        part = signatures[:, band * _ROWS : (band + 1) * _ROWS].astype(np.uint64)
+        rows = np.flatnonzero(part[:, 0] < _PRIME)
+        # Two different parts that give one number would be a pair too many to look at, and no harm.
+        found = np.union1d(found, _in_buckets(rows, part[rows] @ _MIXED, len(words)))
+    return np.column_stack(np.divmod(found, max(1, len(words)))).astype(np.int64)
+
+
+def _in_buckets(
+    rows: Int[np.ndarray, " rows"], buckets: Int[np.ndarray, " rows"], n_texts: int
+) -> Int[np.ndarray, " pairs"]:
+    """Pairs of rows in one bucket, each as one number: the first times the number of texts, plus the second."""
+    order = np.argsort(buckets, kind="stable")
+    rows, buckets = rows[order], buckets[order]
+    sizes = np.unique(buckets, return_inverse=True, return_counts=True)[1:]
+    # A template that many texts share would give all pairs of them; neighbours in the list are enough.
+    small = sizes[1][sizes[0]] <= _MOST_IN_A_BUCKET
+    found = []
+    for step in range(1, _MOST_IN_A_BUCKET):
+        same = buckets[step:] == buckets[:-step]
+        if not same.any():
+            break
+        firsts = np.flatnonzero(same if step == 1 else same & small[:-step])
+        found.append(rows[firsts] * n_texts + rows[firsts + step])
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
 
 def _signatures(words: Sequence[Sequence[str]]) -> Int[np.ndarray, "texts hashes"]:

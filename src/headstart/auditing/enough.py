@@ -71,9 +71,10 @@ def ridge_curve(
 def _main_directions(features: np.ndarray) -> Float32[np.ndarray, "items directions"]:
     """Coordinates on the main directions, of a mean squared length of 1, and a constant."""
     centred = features - features.mean(axis=0, dtype=np.float32)
-    if centred.shape[1] > _MOST_DIRECTIONS:
+    n_directions = min(_MOST_DIRECTIONS, len(features))  # centred items span fewer than there are items
+    if centred.shape[1] > n_directions:
         # One step of subspace iteration from random directions (Halko, Martinsson and Tropp 2011, arXiv:0909.4061).
-        start = generator(0, "directions").standard_normal((centred.shape[1], _MOST_DIRECTIONS)).astype(np.float32)
+        start = generator(0, "directions").standard_normal((centred.shape[1], n_directions)).astype(np.float32)
         basis, _ = np.linalg.qr(centred.T @ (centred @ start))
         centred = centred @ basis
     scale = float(np.sqrt(np.square(centred).sum(axis=1).mean())) or 1.0

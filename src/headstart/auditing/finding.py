@@ -39,9 +39,9 @@ class Finding:
         severity: How much it matters to the numbers.
         count: How many items (or groups of items) are concerned.
         items: Names of some of them, at most 20.
-        summary: What was found, one sentence.
-        effect: What it does to the numbers, one sentence or two; may be empty.
         advice: What to do, one sentence or two.
+        summary: What was found, one sentence; empty in records of older versions, whose advice says all.
+        effect: What it does to the numbers, one sentence or two; may be empty.
         examples: Evidence to look at, at most 8.
     """
 
@@ -49,9 +49,9 @@ class Finding:
     severity: Severity
     count: int
     items: tuple[str, ...]
-    summary: str
-    effect: str
     advice: str
+    summary: str = ""
+    effect: str = ""
     examples: tuple[Example, ...] = ()
 
     @property
@@ -89,9 +89,9 @@ def finding(
         severity,
         len(names) if count is None else count,
         tuple(names[:MAX_NAMES]),
+        advice,
         summary,
         effect,
-        advice,
         shown,
     )
 

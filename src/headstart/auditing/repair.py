@@ -5,6 +5,7 @@ Nothing here changes a file of the user's.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -150,10 +151,13 @@ def _named(component: np.ndarray, dataset: Dataset, copies: Copies, series: np.n
         own = dataset.groups[row] if dataset.groups is not None else ""
         if own and not own.startswith("\0"):
             names[number] = own
+    taken = set(names.values())
     for row, number in enumerate(component.tolist()):
         if sizes[number] > 1 and number not in names:
             what = f"series {series[row] + 1}" if series[row] >= 0 else f"copies {copies.clusters[row] + 1}"
-            names[number] = what
+            # The user's groups may be those of an earlier list, and be called so too.
+            others = (f"{what} ({again})" for again in itertools.count(2))
+            names[number] = next(name for name in itertools.chain([what], others) if name not in taken)
     return tuple(names.get(number, "") for number in component.tolist())
 
 

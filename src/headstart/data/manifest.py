@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TextIO
 
+from headstart._checks import did_you_mean
 from headstart._fingerprint import sha256_bytes, sha256_file
 from headstart.data.dataset import Dataset
 from headstart.data.readers.reading import Table, Wanted
@@ -20,6 +21,7 @@ from headstart.errors import DataError, OptionError
 
 PATH, TEXT = "path", "text"
 _REMOVED = "remove"
+_ACTIONS = ("keep", "regroup", _REMOVED)
 _SHOWN = 3
 
 
@@ -54,7 +56,7 @@ _COLUMNS = tuple(field.name for field in fields(ManifestRow))
 
 
 def check_can_be_listed(dataset: Dataset) -> None:
-    """Images that lie in no file of their own cannot be named in a list.
+    """Images that lie in no file of their own, or in one whose name is not text, cannot be named in a list.
 
     Raises:
         OptionError: If there are any.
@@ -65,6 +67,21 @@ def check_can_be_listed(dataset: Dataset) -> None:
             f"a cleaned list names files, but {inside:,} of the images lie inside {dataset.source!r}",
             hint="Leave --fix out, or save the images as files first.",
         )
+    nameless = [value for value in dataset.items.values if isinstance(value, Path) and not _is_unicode(str(value))]
+    if nameless:
+        raise OptionError(
+            "a cleaned list names files, and their names must be valid UTF-8, but got "
+            f"{os.fsencode(nameless[0].name)!r}{f' and {len(nameless) - 1:,} more' if len(nameless) > 1 else ''}",
+            hint="Rename the file, or leave --fix out.",
+        )
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def value_in(value: Path | str, folder: Path) -> str:
@@ -85,8 +102,9 @@ def write_manifest(rows: Iterable[ManifestRow], stream: TextIO, modality: str) -
         stream: An open text file that leaves ends of lines as they are.
         modality: What the items are; it names the column that they are in.
     """
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow([(TEXT if modality == "text" else PATH) if name == "value" else name for name in _COLUMNS])
+    # With both characters at the end of a line, either of them within a cell is quoted.
+    table = csv.writer(stream, lineterminator="\r\n")
+    table.writerow(_header(TEXT if modality == "text" else PATH))
     table.writerows([getattr(row, name) for name in _COLUMNS] for row in rows)
 
 
@@ -96,8 +114,21 @@ def is_manifest(table: Table) -> bool:
     Args:
         table: What was read.
     """
-    names = tuple(table.columns)
-    return any(names == tuple(value if name == "value" else name for name in _COLUMNS) for value in (PATH, TEXT))
+    return tuple(table.columns) in (_header(PATH), _header(TEXT))
+
+
+def is_manifest_file(path: Path) -> bool:
+    """Whether a file begins as such a list does.
+
+    Args:
+        path: A file.
+    """
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return tuple(stream.readline().strip().split(",")) in (_header(PATH), _header(TEXT))
+
+
+def _header(value: str) -> tuple[str, ...]:
+    return tuple(value if name == "value" else name for name in _COLUMNS)
 
 
 def kept(table: Table, wanted: Wanted) -> tuple[Table, Wanted]:
@@ -108,10 +139,18 @@ def kept(table: Table, wanted: Wanted) -> tuple[Table, Wanted]:
         wanted: What the user asked for; what they left out is filled in.
 
     Raises:
-        DataError: If a file is gone or has another content than when the list was made.
+        DataError: If a file is gone or has another content than when the list was made, or an action is unknown.
     """
     value = TEXT if TEXT in table.columns else PATH
-    rows = [row for row, action in enumerate(table.columns["action"]) if action != _REMOVED]
+    actions = [str(action).strip().casefold() for action in table.columns["action"]]
+    for row, action in enumerate(actions):
+        if action not in _ACTIONS:
+            raise DataError(
+                f"the action of a cleaned list must be {', '.join(_ACTIONS[:-1])} or {_ACTIONS[-1]}, but "
+                f"{table.rows[row]} has {action!r}",
+                hint=did_you_mean(action, _ACTIONS),
+            )
+    rows = [row for row, action in enumerate(actions) if action != _REMOVED]
     _check_unchanged(table, value, rows)
     columns = {name: [cells[row] for row in rows] for name, cells in table.columns.items()}
     note = f"a cleaned list of headstart audit: {len(rows):,} of its {len(table.rows):,} items are kept"
@@ -138,7 +177,7 @@ def _check_unchanged(table: Table, value: str, rows: list[int]) -> None:
         try:
             if sha256_file(path) != digest:
                 problems.append(f"{name} was changed")
-        except OSError:
+        except (OSError, ValueError):  # what no file can be called is a ValueError
             problems.append(f"{name} is gone")
     if problems:
         shown = ", ".join(problems[:_SHOWN]) + (

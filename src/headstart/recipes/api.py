@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headstart.evaluation.records import Evaluation
     from headstart.recipes.options import FitOptions
     from headstart.reports.compared import ComparisonRecord
-    from headstart.reports.record import RankingRecord, Run
+    from headstart.reports.record import AuditRecord, RankingRecord, Run
     from headstart.reports.suggested import SuggestionRecord
     from headstart.search.preference import Preference
     from headstart.serving._inputs import Given
@@ -69,7 +69,8 @@ def fit(  # noqa: PLR0913 - what the command line has as options, the library ha
             texts, paths or images; or a uint8 array (items, height, width, 3).
         target: The column with the labels; None finds it.
         column: The column with the texts or with the paths of the images; None finds it.
-        groups: The column that says which items belong together and must never be on both sides of a split.
+        groups: The column that says which items belong together and must never be on both sides of a split; `auto`
+            finds copies and series, and leaves out training items that belong with test items of yours.
         test: Your own test items, or the share to hold out, above 0 and below 1; None takes what is called `test`,
             else `val`, else a fifth.
         targets: The labels, when `data` is a sequence or an array.
@@ -228,6 +229,81 @@ def rank(  # noqa: PLR0913 - likewise
         started=time.monotonic(),
     )
     return run_recipe(data, options=options, sample=sample, progress=progress or SILENT)
+
+
+def audit(  # noqa: PLR0913 - likewise
+    data: Data,
+    *,
+    target: str | None = None,
+    column: str | None = None,
+    groups: str | None = None,
+    test: Data | float | None = None,
+    targets: Sequence[Any] | np.ndarray | None = None,
+    modality: str = "auto",
+    against: str | Path | None = None,
+    fix: str | Path | None = None,
+    backbones: str | Sequence[str] = (),
+    arch: str = "",
+    offline: bool = False,
+    budget: str | float = "2m",
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> AuditRecord:
+    """Look for what spoils numbers in the data, and write a page about it; all labels are looked at.
+
+    Args:
+        data: As for `fit`, and so are the options that are not listed here.
+        target: The column with the labels; None finds it.
+        column: The column with the texts or with the paths of the images; None finds it.
+        groups: The column that says which items belong together.
+        test: Your own test items.
+        targets: The labels, when `data` is a sequence or an array.
+        modality: `auto`, `image` or `text`.
+        against: Other data of the same kind to compare with, labelled or not.
+        fix: A cleaned list to write, a CSV file that `fit` reads; no file of yours changes. None writes none.
+        backbones: The network whose features are looked at; empty means the cheapest on this disk.
+        arch: The network that the weights in a backbone `local:FILE` belong to.
+        offline: Whether nothing may be fetched.
+        budget: Time for all of it: seconds, or `"30s"`, `"2m"`, `"1h"`.
+        seed: 0 or greater; the same seed, the same findings.
+        out: The page; None makes a new one below `runs/`.
+        overwrite: Whether a page in `out`, or a list in `fix`, may be replaced.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: `auto`, `bfloat16` or `float32`.
+        progress: Where progress is shown; None shows nothing.
+
+    Raises:
+        OptionError: If an option is outside its rule.
+        DataError: If the data cannot be used.
+        BackboneError: If a backbone cannot be named, found or verified.
+        OutputError: If the page or the list cannot be written.
+    """
+    from headstart.recipes.audit import audit as run_recipe
+    from headstart.recipes.options import FitOptions
+
+    options = FitOptions(
+        target=target,
+        column=column,
+        groups=groups,
+        test=str(test) if isinstance(test, Path) else test,
+        targets=cast("Sequence[Any] | None", targets),
+        modality=modality,
+        backbones=_names("backbones", backbones),
+        arch=arch,
+        offline=offline,
+        budget_s=parse_duration(budget),
+        seed=seed,
+        out=None if out is None else str(out),
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+        started=time.monotonic(),
+    )
+    return run_recipe(data, options=options, against=against, fix=fix, progress=progress or SILENT)
 
 
 def evaluate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int
 
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
+from headstart._randomness import generator
 from headstart.auditing import Finding, most_serious_first
 from headstart.auditing.classes import class_findings, left_out_findings
 from headstart.auditing.copies import Copies, copy_findings, find_copies
@@ -29,11 +30,12 @@ from headstart.auditing.shift import shift_findings
 from headstart.auditing.texts import text_findings
 from headstart.backbones.precision import pick_device, pick_precision
 from headstart.backbones.resolve import Local
-from headstart.data.dataset import Dataset
-from headstart.data.identify import content_keys
-from headstart.data.manifest import ManifestRow, check_can_be_listed, value_in
+from headstart.data.assemble import nothing_left
+from headstart.data.dataset import Dataset, LeftOut
+from headstart.data.identify import identify
+from headstart.data.manifest import ManifestRow, check_can_be_listed, is_manifest_file, value_in
 from headstart.data.read import read_dataset, read_items
-from headstart.data.reduce import leave_out
+from headstart.data.reduce import leave_out, tell_apart
 from headstart.errors import DataError, OutputError
 from headstart.evaluation.records import LearningCurve
 from headstart.features.extract import Compute
@@ -115,7 +117,10 @@ def audit(
     """
     clock, name = Clock(options.started, options.budget_s), name_of(data)
     page = page_to_write(options.out, f"{name}-audit.html", overwrite=options.overwrite)
-    target = None if fix is None else _free(Path(fix).expanduser(), overwrite=options.overwrite)
+    target = None
+    if fix is not None:
+        sources = [each for each in (data, options.test_source, against) if isinstance(each, str | Path)]
+        target = _free(Path(fix).expanduser(), sources, overwrite=options.overwrite)
     device = pick_device(options.device)
     compute = Compute(device, pick_precision(options.precision, device))
     with open_store(options.home or default_home(), progress) as (store, home):
@@ -123,7 +128,7 @@ def audit(
             whole = read(data, options, store, progress)
             if target is not None:
                 check_can_be_listed(whole)
-            other = None if against is None else _other(against, whole)
+            other = None if against is None else _other(against, whole, options)
             considered = consider(whole.items, options, home, clock, progress)
             backbone = considered.backbones[0]
         climb = Climb(whole.items, store, store, compute, clock, NoLog(), progress)
@@ -174,11 +179,11 @@ def audit(
     return replace(record, timings=clock.timings())
 
 
-def _free(target: Path, *, overwrite: bool) -> Path:
+def _free(target: Path, sources: Sequence[str | Path], *, overwrite: bool) -> Path:
     """The file that the cleaned list goes to.
 
     Raises:
-        OutputError: If something is there that must not be replaced.
+        OutputError: If something is there that must not be replaced: unasked anything, and never the data.
     """
     if target.is_dir():
         raise OutputError(
@@ -195,37 +200,50 @@ def _free(target: Path, *, overwrite: bool) -> Path:
             f"{str(target)!r} exists, and a cleaned list must not replace it unasked",
             hint="Add --overwrite, or choose another --fix.",
         )
+    if target.exists():
+        whole = target.resolve()
+        for source in (Path(each).expanduser().resolve() for each in sources):
+            if whole == source or (whole.is_relative_to(source) and not is_manifest_file(target)):
+                raise OutputError(
+                    f"a cleaned list must not replace the data that it is made of, but {str(target)!r} is part of it",
+                    hint="Choose another --fix.",
+                )
     return target
 
 
-def _other(against: str | Path, dataset: Dataset) -> Dataset:
-    """Other data as a dataset; where it has no labels, or others, every item has the first class.
+def _other(against: str | Path, dataset: Dataset, options: FitOptions) -> Dataset:
+    """Some of other data as a dataset; without classes where it has no labels, or others.
 
     Raises:
         DataError: If it cannot be read, or holds another kind of items.
     """
+    is_table = Path(against).expanduser().is_file()
+    target, column = (options.target, options.column) if is_table else (None, None)
     try:
-        found = read_dataset(against, modality=dataset.modality)
+        found = read_dataset(against, target=target, column=column, modality=dataset.modality)
     except DataError:
-        items, left_out = read_items(against, modality=dataset.modality)
+        items, left_out = read_items(against, column=column, modality=dataset.modality)
         found = Dataset(items, np.zeros(len(items), dtype=np.int64), (), left_out=left_out, source=str(against))
     if not set(found.classes) <= set(dataset.classes):
-        found = replace(found, classes=(), targets=np.zeros(len(found), dtype=np.int64))
-    if found.classes:
-        place = np.array([dataset.classes.index(each) for each in found.classes], dtype=np.int64)
-        found = replace(found, classes=dataset.classes, targets=place[found.targets])
-    rows = np.sort(np.random.default_rng(0).permutation(len(found))[:_COMPARED])
-    return found.take(rows)
+        found = replace(found, classes=())
+    rows = generator(options.seed, "against").permutation(len(found))[:_COMPARED]
+    return found.take(np.sort(rows))
 
 
 def _look_at(other: Dataset, climb: Climb, backbone: Local, seed: int) -> tuple[Dataset, Looked]:
-    """What is known about other data."""
-    items, _ = content_keys(other.items)
-    kept = other.take(other.items.rows_of(items))
-    kept = replace(kept, items=items)
+    """What is known about other data.
+
+    Raises:
+        DataError: If none of it can be used.
+    """
+    kept = identify(tell_apart(other))
+    items = kept.items
     rungs = [backbone, *pictures_of(kept.modality)]
     features = climb.look_elsewhere(items, rungs)
     there = np.flatnonzero(np.logical_and.reduce([each.there for each in features]))
+    if not len(there):
+        lost = tuple(LeftOut(name, "it cannot be decoded") for name in items.names)
+        raise nothing_left(other.source, (*kept.left_out, *lost))
     kept = kept.take(there)
     by_name = {each.backbone.name: each.take(there) for each in features}
     return kept, look(kept, by_name, backbone, seed=seed, progress=climb.progress)
@@ -302,9 +320,13 @@ def _findings(
         yield from shift_findings(first, second, classes=dataset.classes, seed=seed)
     if others is not None:
         other, known_of_other = others
-        rows = np.arange(len(dataset))
-        first = side_of(dataset.source, dataset, looked, rows, labelled=bool(other.classes))
-        second = side_of(other.source, other, known_of_other, np.arange(len(other)), labelled=bool(other.classes))
+        # Of classes that the budget did not reach nothing can be said.
+        labelled = bool(other.classes) and set(other.classes) <= set(dataset.classes)
+        if labelled:
+            place = np.array([dataset.classes.index(each) for each in other.classes], dtype=np.int64)
+            other = replace(other, classes=dataset.classes, targets=place[other.targets])
+        first = side_of(dataset.source, dataset, looked, np.arange(len(dataset)), labelled=labelled, units=seen.units)
+        second = side_of(other.source, other, known_of_other, np.arange(len(other)), labelled=labelled)
         yield from shift_findings(first, second, classes=dataset.classes, against=True, seed=seed)
 
 

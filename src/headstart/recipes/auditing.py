@@ -49,9 +49,8 @@ _HURRIED = Finding(
     "info",
     0,
     (),
-    "There was no time to look for wrong labels, leaks, series and shifts.",
-    "",
-    f"Run headstart audit on the data, or give {UNHURRIED_S:.0f} seconds or more.",
+    summary="There was no time to look for wrong labels, leaks, series and shifts.",
+    advice=f"Run headstart audit on the data, or give {UNHURRIED_S:.0f} seconds or more.",
 )
 _ACROSS = {"exact_duplicates_across_sides", "near_duplicates_across_sides"}
 

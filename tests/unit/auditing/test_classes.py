@@ -10,15 +10,14 @@ import pytest
 
 from headstart.auditing import Finding, most_serious_first
 from headstart.auditing.classes import class_findings, left_out_findings
-from headstart.auditing.copies import copy_findings
 from headstart.data import Dataset, Items, LeftOut, Split, split
 
 
-def _dataset(targets: Sequence[int], keys: Sequence[str] | None = None, n_test: int = 0) -> Dataset:
+def _dataset(targets: Sequence[int], n_test: int = 0) -> Dataset:
     n_items = len(targets)
     names = tuple(f"row {number}" for number in range(n_items))
     return Dataset(
-        Items("text", names, names, tuple(keys) if keys else names),
+        Items("text", names, names, names),
         np.array(targets),
         tuple("abc"[: max(targets) + 1]),
         sides=("train",) * (n_items - n_test) + ("test",) * n_test if n_test else None,
@@ -26,9 +25,7 @@ def _dataset(targets: Sequence[int], keys: Sequence[str] | None = None, n_test: 
 
 
 def audit(dataset: Dataset, sides: Split) -> tuple[Finding, ...]:
-    return most_serious_first(
-        [*left_out_findings(dataset.left_out), *copy_findings(sides), *class_findings(dataset, sides.train)]
-    )
+    return most_serious_first([*left_out_findings(dataset.left_out), *class_findings(dataset, sides.train)])
 
 
 def _find(dataset: Dataset, kind: str) -> Finding:
@@ -49,32 +46,6 @@ def test_what_was_left_out_is_counted_by_reason() -> None:
         "1 item was left out: no label. Mend or remove them.",
     ]
     assert findings[0].items == ("a", "b")
-
-
-def test_copies_across_the_users_sides_are_serious() -> None:
-    keys = [f"k{number}" for number in range(30)] + ["k0", "k1"] + [f"t{number}" for number in range(8)]
-    finding = _find(_dataset([0, 1] * 20, keys, n_test=10), "exact_duplicates_across_sides")
-    assert (finding.severity, finding.count, finding.items) == ("serious", 2, ("row 30", "row 31"))
-    assert finding.sentences == (
-        "2 of 10 test items (20.0 %) are exact copies of training items. The test result is too good by up to as much. "
-        "Remove them from one side."
-    )
-
-
-def test_one_copy_in_a_large_test_is_a_warning() -> None:
-    keys = ["k0", "k1", *("train" + str(number) for number in range(20)), "k0", *map(str, range(199))]
-    finding = _find(_dataset([number % 2 for number in range(222)], keys, n_test=200), "exact_duplicates_across_sides")
-    assert (finding.severity, finding.count) == ("warning", 1)
-    assert "1 of 200 test items (0.5 %) is an exact copy" in finding.summary
-
-
-def test_copies_in_training_are_told_and_conflicting_ones_are_serious() -> None:
-    keys = ["k0", "k0", "k1", "k1", *map(str, range(36))]
-    dataset = _dataset([0, 1, 1, 1] + [0, 1] * 18, keys, n_test=10)
-    assert (_find(dataset, "exact_duplicates").severity, _find(dataset, "exact_duplicates").count) == ("info", 2)
-    conflict = _find(dataset, "conflicting_labels")
-    assert (conflict.severity, conflict.items) == ("serious", ("row 0", "row 1"))
-    assert conflict.summary.startswith("2 training items are copies of one another with different labels (1 contents).")
 
 
 def test_classes_that_training_lacks_are_named() -> None:
@@ -105,10 +76,9 @@ def test_class_names_that_differ_only_in_case_are_shown() -> None:
 
 def test_the_most_serious_comes_first_and_at_most_twenty_names_are_kept() -> None:
     left_out = tuple(LeftOut(str(number), "no label") for number in range(30))
-    keys = ["k0", "k0", *map(str, range(38))]
-    dataset = replace(_dataset([0, 1] * 20, keys, n_test=10), left_out=left_out)
+    dataset = replace(_dataset([0, 1] * 15 + [0, 2], n_test=2), left_out=left_out)
     findings = audit(dataset, split(dataset))
-    assert [finding.severity for finding in findings] == ["serious", "warning", "info"]
+    assert [finding.kind for finding in findings] == ["classes_without_training", "left_out"]
     assert (findings[1].count, len(findings[1].items)) == (30, 20)
 
 

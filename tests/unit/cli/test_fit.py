@@ -190,9 +190,9 @@ def test_the_summary_says_what_was_found_and_what_to_type_next(cli: Cli, recipe:
 
 
 def test_cautions_are_serious_findings_and_repeated_openings(cli: Cli, recipe: Recipe) -> None:
-    serious = Finding("conflict", "serious", 2, (), "Two items have two labels.", "", "Correct them.")
+    serious = Finding("conflict", "serious", 2, (), "Correct them.", "Two items have two labels.")
     data = replace(recipe.run.data, test_openings=3)
-    recipe.run = replace(recipe.run, audit=(serious, Finding("x", "info", 1, (), "Of no weight.", "", "")), data=data)
+    recipe.run = replace(recipe.run, audit=(serious, Finding("x", "info", 1, (), "Of no weight.")), data=data)
     words = unwrapped(cli("fit", "photos").out)
     assert "caution Two items have two labels. Correct them. This sealed test was opened 3 times" in words
     assert "Of no weight" not in words

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 from headstart._randomness import generator
 from headstart.adaptation.epochs import Epoch, Scores
-from headstart.auditing import Finding
+from headstart.auditing import Example, Finding
+from headstart.auditing.finding import finding
 from headstart.data.dataset import LeftOut
 from headstart.evaluation.records import (
     Abstention,
@@ -32,6 +33,7 @@ from headstart.evaluation.records import (
 from headstart.reports.record import (
     COSTS,
     AlternativeRecord,
+    AuditRecord,
     CandidateRecord,
     ChosenRecord,
     ControlModel,
@@ -40,6 +42,7 @@ from headstart.reports.record import (
     DataRecord,
     FitCheck,
     GateRecord,
+    LabelCheck,
     MemberRecord,
     Mistake,
     NearnessRecord,
@@ -253,27 +256,25 @@ def run(
                 "serious",
                 3,
                 ("hat/0017.jpg", "hat/0231.jpg"),
-                "Some test items are almost the same as training items.",
-                "This flatters the test.",
-                "Remove one of each.",
+                summary="Some test items are almost the same as training items.",
+                effect="This flatters the test.",
+                advice="Remove one of each.",
             ),
             Finding(
                 "suspected_label_errors",
                 "warning",
                 14,
                 ("shirt/0003.jpg",),
-                "14 labels look wrong.",
-                "",
-                "Look at these first.",
+                summary="14 labels look wrong.",
+                advice="Look at these first.",
             ),
             Finding(
                 "small_images",
                 "info",
                 1,
                 (),
-                "It has fewer pixels than the backbone expects.",
-                "",
-                "Use a larger copy.",
+                summary="It has fewer pixels than the backbone expects.",
+                advice="Use a larger copy.",
             ),
         ),
         ranking=(
@@ -539,3 +540,59 @@ SAMPLES = {
     "many_classes": many_classes,
     "perfect_and_tiny": perfect_and_tiny,
 }
+
+
+def audit(names: tuple[str, ...] = ("hat/0017.jpg", "shirt/0003.jpg"), *, modality: str = "image") -> AuditRecord:
+    """An audit that found something of each severity, about items of these names."""
+    seen = tuple(picture(row) if modality == "image" else f"what is said in {name}" for row, name in enumerate(names))
+    findings = (
+        finding(
+            "exact_duplicates_across_sides",
+            "serious",
+            names,
+            summary=f"{len(names)} of 40 test items are exact copies of training items, such as {names[0]}.",
+            effect="A model can know them by heart.",
+            advice="Remove them from one side.",
+            examples=[Example(names, "test and training", seen)],
+        ),
+        finding(
+            "suspected_label_errors",
+            "warning",
+            names,
+            count=14,
+            summary="14 labels look wrong.",
+            effect="They teach what is wrong.",
+            advice="Look at these first.",
+            examples=[Example(names[:1], f"labelled {names[-1]!r}", seen[:1]), Example(names[1:])],
+        ),
+        finding("small_images", "info", (), count=1, summary="One is small.", advice="Use a larger copy."),
+    )
+    return AuditRecord(
+        name="clothing",
+        version="0.1.0",
+        created="2026-11-21T14:03:27+01:00",
+        command="headstart audit clothing --seed 0",
+        seed=0,
+        source="clothing",
+        modality=modality,
+        n_items=400,
+        n_train=360,
+        n_test=40,
+        classes=("hat", "shirt"),
+        fingerprint="9f2c51d0a7b3e846",
+        backbone="tf_efficientnet_lite0.in1k",
+        verdict="400 items were looked at: 1 serious finding, 1 warning, 1 note.",
+        findings=findings,
+        check_first=tuple(
+            LabelCheck(item, "hat", names[0], 0.93, shown) for item, shown in zip(names, seen, strict=True)
+        ),
+        learning_curve=photos().learning_curve,
+        copies_from=0.93,
+        manifest="cleaned.csv",
+        actions={"keep": 390, "regroup": 4, "remove": 6},
+        notes=("The class names are the names of the folders.",),
+        left_out=(LeftOut("dress/broken.jpg", "not an image"),),
+        timings={"read": 0.2, "extract": 8.1, "audit": 1.9, "report": 0.1, "total": 10.6},
+        environment={"python": "3.11.9", "device": "cpu", "cores": 2},
+        out="runs/clothing-audit.html",
+    )

@@ -149,7 +149,8 @@ def test_counts_times_and_sentences_are_shown() -> None:
     assert all(formatting.prose(goal.sentence) in text for goal in run.learning_curve.goals)
     assert all(formatting.seconds(spent) in text for spent in run.timings.values())
     assert all(str(value) in text for value in run.environment.values())
-    assert all(finding.sentences in text for finding in run.audit)
+    for finding in run.audit:
+        assert all(formatting.prose(part) in text for part in (finding.summary, finding.effect, finding.advice))
     assert run.command in text
     assert run.data.fingerprint in text
     assert "1,480 training items and 370 test items" in text

@@ -69,8 +69,10 @@ def _value(cell: Cell, modality: Modality, folder: Path | None) -> Value | LeftO
         return cell
     if not cell.strip():
         return LeftOut("", "no image path")
-    path = Path(cell.strip()) if folder is None else folder / cell.strip()
-    return path if path.is_file() else LeftOut("", f"{NOT_FOUND}: {cell.strip()}")
+    # Names of files may begin or end with spaces, and so may carelessly written cells.
+    written = (Path(name) if folder is None else folder / name for name in (cell, cell.strip()))
+    path = next((path for path in written if path.is_file()), None)
+    return path or LeftOut("", f"{NOT_FOUND}: {cell.strip()}")
 
 
 def _decoded(data: bytes) -> Value | LeftOut:
