@@ -236,6 +236,11 @@ def read(folder: Path, name: str, store: Store, seed: int) -> Dataset:
     return dataset
 
 
+def upright(file: object) -> Image.Image:
+    assert isinstance(file, Path)
+    return ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+
+
 def save(picture: Image.Image, file: Path) -> Path:
     picture.save(file, **({"quality": 90} if file.suffix == ".jpg" else {}))
     return file
@@ -255,7 +260,7 @@ def planted_copies(dataset: Dataset, folder: Path, share: float, seed: int) -> t
             if kind == "exact":
                 values.append(_exact(value, folder / f"{len(values)}{Path(str(value)).suffix[:5]}"))
             elif isinstance(value, Path):
-                picture = PICTURES[kind](Image.open(value).convert("RGB"), rng)
+                picture = PICTURES[kind](upright(value), rng)
                 values.append(save(picture, folder / f"{len(values)}{value.suffix}"))
             else:
                 values.append(TEXTS[kind](str(value), rng, [str(each) for each in dataset.items.values]))
@@ -428,7 +433,7 @@ def bursts_found(name: str, dataset: Dataset, folder: Path, seed: int, store: St
     rng = np.random.default_rng([seed, 3])
     names, values, clips, targets = [], [], [], []
     for clip, row in enumerate(rng.choice(len(dataset), CLIPS, replace=False).tolist()):
-        picture = Image.open(dataset.items.values[row]).convert("RGB")
+        picture = upright(dataset.items.values[row])
         for frame in range(FRAMES):
             factor = rng.uniform(0.9, 1.1)
             shot = cropped(picture, rng).point(lambda value, factor=factor: min(255, round(factor * value)))

@@ -23,12 +23,11 @@ from headstart.data.dataset import Dataset, Items
 PICTURE_SIDE = _pictures.SIDE
 """Height and width of the pictures that are compared, in pixels."""
 
-_NEIGHBOURS = 6
-_LEAST_ALIKE = {"image": 0.9, "text": 0.7}
-_MOST_ALIKE = {"image": 0.96, "text": 0.9}
+_NEIGHBOURS, _ALIKE_AT_A_GLANCE, _LOOKED_AT = 6, 2, 4
+_LEAST_ALIKE = {"image": 0.96, "text": 0.7}
+_MOST_ALIKE = {"image": 0.97, "text": 0.9}
 _FAR_NEIGHBOURS, _SAMPLED = (8, 9, 10), 200
-_ROOM = 0.01
-_COARSE_PX, _LEAST_COARSE = 16, 0.45
+_ROOM = {"image": 0.75, "text": 0.03}  # of the way from the likeness of such neighbours to sameness
 _SERIOUS_SHARE = 0.01
 _EXACT, _NEAR = "exact copies", "near-copies"
 
@@ -151,37 +150,17 @@ def _near(items: Items, rows: np.ndarray, features: np.ndarray | None, pictures:
         return none
     threshold = least
     if len(background):
-        threshold = float(np.clip(np.quantile(background, 0.99) + _ROOM, least, most))
+        usual = float(np.quantile(background, 0.99))
+        threshold = float(np.clip(usual + _ROOM[items.modality] * (1 - usual), least, most))
     kept = alike >= threshold
     return _Near(candidates[kept], alike[kept], threshold)
 
 
 def _pictured_alike(pictures: np.ndarray, by_features: np.ndarray) -> Int[np.ndarray, "pairs 2"]:
-    """Neighbours in features or in coarse brightness, mirrored or not, whose coarse brightness is somewhat alike."""
-    step = PICTURE_SIDE // _COARSE_PX
-    coarse = pictures.reshape(len(pictures), _COARSE_PX, step, _COARSE_PX, step).mean(axis=(2, 4))
-    plain, mirrored = (_centred(shown.reshape(len(shown), -1)) for shown in (coarse, coarse[:, :, ::-1]))
-    found = np.vstack(
-        [
-            _pairs(by_features[:, :_NEIGHBOURS]),
-            _pairs(nearest(plain, _NEIGHBOURS)),
-            _pairs(nearest(plain, _NEIGHBOURS, queries=mirrored)),
-        ]
-    )
-    candidates = np.unique(found, axis=0)
-    one, other = candidates[:, 0], candidates[:, 1]
-    alike = np.maximum(
-        np.einsum("pw,pw->p", plain[one], plain[other]), np.einsum("pw,pw->p", mirrored[one], plain[other])
-    )
-    hopeful: np.ndarray = candidates[alike >= _LEAST_COARSE]
-    return hopeful
-
-
-def _centred(rows: np.ndarray) -> Float32[np.ndarray, "items width"]:
-    """Each picture without its own mean, of length 1."""
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-    return unit.astype(np.float32)
+    """Neighbours in features, or at a glance of the whole of one and of the whole or a crop of the other."""
+    by_looks = nearest(_pictures.glance(pictures), _ALIKE_AT_A_GLANCE, queries=_pictures.glimpses(pictures))
+    found = np.unique(np.vstack([_pairs(by_features[:, :_NEIGHBOURS]), _pairs(by_looks)]), axis=0)
+    return _pictures.most_alike(pictures, found, _LOOKED_AT)
 
 
 def _pairs(neighbours: np.ndarray) -> Int[np.ndarray, "pairs 2"]:
