@@ -12,6 +12,7 @@ guitars) stay below that, most of them below 0.85.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,8 +25,10 @@ SIDE = 48
 
 _SMALLEST_WINDOW = 0.8  # of a side: a crop that takes more away is another picture
 _NOT_HOPELESS, _PROMISING = 0.75, 0.85  # a likeness below these, at a glance and coarsely, is never that of a copy
+_HARDLY_WORSE = 0.05  # at a glance: then either picture may be the one that shows a part of the other
 _REACH = 3  # fine pixels and sizes around the coarse optimum that are looked at
 _ITEMS_AT_A_TIME, _PAIRS_AT_A_TIME = 64, 1024
+_SAMPLED = 500
 _BLANK = 1e-3  # details of less contrast are noise
 
 
@@ -100,6 +103,22 @@ class _Match:
     value: float
 
 
+def are_small(pictures: Float32[np.ndarray, "items side side"]) -> bool:
+    """Whether most pictures were enlarged to this size, and so lack its finest details.
+
+    Args:
+        pictures: Brightness from 0 to 1, `SIDE` pixels a side.
+    """
+    some = pictures[:: max(1, len(pictures) // _SAMPLED)]
+    levels = [some]
+    for weights in (_COARSE.smooth, _FINE.smooth):
+        smooth = _along(SIDE, weights).astype(np.float32)
+        levels.append(smooth @ some @ smooth.T)
+    finest, next_finest = (np.square(one - other).mean(axis=(1, 2)) for one, other in itertools.pairwise(levels))
+    known = next_finest > _BLANK**2
+    return bool(known.any()) and float(np.median(finest[known] / next_finest[known])) < 1
+
+
 def glance(pictures: Float32[np.ndarray, "items side side"]) -> Float32[np.ndarray, "items details"]:
     """What is seen of each picture at a glance: unit rows whose inner product is a likeness.
 
@@ -138,7 +157,7 @@ def most_alike(
         pairs: Positions of two pictures each.
         k: How many pairs of each picture.
     """
-    alike = _either_way(pictures, pairs)
+    alike = np.maximum(*_both_ways(pictures, pairs))
     rows = np.flatnonzero(alike >= _NOT_HOPELESS)
     items, of_pair = pairs[rows].T.ravel(), np.tile(rows, 2)
     order = np.lexsort((-alike[of_pair], items))
@@ -160,11 +179,14 @@ def likeness(
     found = np.zeros(len(pairs), dtype=np.float32)
     if not len(pairs):
         return found
-    hopeful = np.flatnonzero(_either_way(pictures, pairs) >= _NOT_HOPELESS)
+    ways = np.stack(_both_ways(pictures, pairs))
+    hopeful = ways >= np.maximum(ways.max(axis=0) - _HARDLY_WORSE, _NOT_HOPELESS)
     best: dict[int, _Match] = {}
-    for match in _matches(pictures, hopeful.tolist(), pairs[hopeful].tolist()):
-        if match.pair not in best or best[match.pair].value < match.value:
-            best[match.pair] = match
+    for way, ordered in zip(hopeful, (pairs, pairs[:, ::-1]), strict=True):
+        rows = np.flatnonzero(way)
+        for match in _matches(pictures, rows.tolist(), ordered[rows].tolist()):
+            if match.pair not in best or best[match.pair].value < match.value:
+                best[match.pair] = match
     for match in best.values():
         part = pictures[match.part]
         found[match.pair] = _closely(pictures[match.whole], part[:, ::-1] if match.mirrored else part, match.window)
@@ -184,15 +206,17 @@ def _means(side: int) -> np.ndarray:
     return np.repeat(np.eye(side, dtype=np.float32) / step, step, axis=1)
 
 
-def _either_way(pictures: np.ndarray, pairs: np.ndarray) -> Float32[np.ndarray, " pairs"]:
-    """How alike each pair is at a glance, whichever shows a part of the other."""
-    if not len(pairs):
-        return np.zeros(0, dtype=np.float32)
-    return np.maximum(_at_a_glance(pictures, pairs), _at_a_glance(pictures, pairs[:, ::-1]))
+def _both_ways(
+    pictures: np.ndarray, pairs: np.ndarray
+) -> tuple[Float32[np.ndarray, " pairs"], Float32[np.ndarray, " pairs"]]:
+    """How alike some window of the first of each pair is to the second, and some window of the second to the first."""
+    return _at_a_glance(pictures, pairs), _at_a_glance(pictures, pairs[:, ::-1])
 
 
 def _at_a_glance(pictures: np.ndarray, pairs: np.ndarray) -> Float32[np.ndarray, " pairs"]:
     """How alike some window of the first picture of each pair is to the second, at a size at which that costs little."""
+    if not len(pairs):
+        return np.zeros(0, dtype=np.float32)
     used, inverse = np.unique(pairs[:, 1], return_inverse=True)
     parts = np.concatenate(
         [_parts(pictures[some], _GLANCE) for some in np.array_split(used, len(used) // _PAIRS_AT_A_TIME + 1)]
@@ -213,25 +237,24 @@ def _parts(pictures: np.ndarray, scale: _Scale) -> np.ndarray:
 
 
 def _matches(pictures: np.ndarray, numbers: list[int], pairs: list[list[int]]) -> Iterator[_Match]:
-    """Of each pair, in both directions, the best window at the coarse size, where that is promising."""
+    """Of each pair the window of the first that is most like the second at the coarse size, where that is promising."""
     windows = _windows(_COARSE)
     members: dict[int, list[tuple[int, int]]] = {}
-    for pair, (one, other) in zip(numbers, pairs, strict=True):
-        members.setdefault(one, []).append((pair, other))
-        members.setdefault(other, []).append((pair, one))
-    order = list(members)
-    for start in range(0, len(order), _ITEMS_AT_A_TIME):
-        chunk = order[start : start + _ITEMS_AT_A_TIME]
-        asked = sorted({other for item in chunk for _, other in members[item]})
-        place_of, parts = {other: place for place, other in enumerate(asked)}, _parts(pictures[asked], _COARSE)
-        for item, views in zip(chunk, _all_windows(pictures[chunk], _COARSE), strict=True):
-            others = [place_of[other] for _, other in members[item]]
-            match = np.concatenate([views @ parts[others, 0].T, views @ parts[others, 1].T])
+    for pair, (whole, part) in zip(numbers, pairs, strict=True):
+        members.setdefault(whole, []).append((pair, part))
+    wholes = list(members)
+    for start in range(0, len(wholes), _ITEMS_AT_A_TIME):
+        chunk = wholes[start : start + _ITEMS_AT_A_TIME]
+        asked = sorted({part for whole in chunk for _, part in members[whole]})
+        place_of, parts = {part: place for place, part in enumerate(asked)}, _parts(pictures[asked], _COARSE)
+        for whole, views in zip(chunk, _all_windows(pictures[chunk], _COARSE), strict=True):
+            rows = [place_of[part] for _, part in members[whole]]
+            match = np.concatenate([views @ parts[rows, 0].T, views @ parts[rows, 1].T])
             places, values = match.argmax(axis=0), match.max(axis=0)
-            for (pair, other), place, value in zip(members[item], places.tolist(), values.tolist(), strict=True):
+            for (pair, part), place, value in zip(members[whole], places.tolist(), values.tolist(), strict=True):
                 if value >= _PROMISING:
                     mirrored, window = divmod(place, len(windows))
-                    yield _Match(pair, item, other, windows[window], bool(mirrored), value)
+                    yield _Match(pair, whole, part, windows[window], bool(mirrored), value)
 
 
 def _closely(whole: np.ndarray, part: np.ndarray, near: _Window) -> float:

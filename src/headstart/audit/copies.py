@@ -25,6 +25,7 @@ PICTURE_SIDE = _pictures.SIDE
 
 _NEIGHBOURS, _ALIKE_AT_A_GLANCE, _LOOKED_AT = 6, 2, 4
 _LEAST_ALIKE = {"image": 0.96, "text": 0.7}
+_LEAST_ALIKE_SMALL = 0.92  # pictures of fewer pixels than are compared
 _MOST_ALIKE = {"image": 0.97, "text": 0.9}
 _FAR_NEIGHBOURS, _SAMPLED = (8, 9, 10), 200
 _ROOM = {"image": 0.75, "text": 0.03}  # of the way from the likeness of such neighbours to sameness
@@ -143,7 +144,8 @@ def _near(items: Items, rows: np.ndarray, features: np.ndarray | None, pictures:
         candidates = np.unique(np.vstack([found, np.sort(_words.shared_pairs(words), axis=1), same]), axis=0)
         alike, background = _words.likeness(words, candidates), _words.likeness(words, unlike)
     elif pictures is not None:
-        shown = pictures[rows]
+        shown = pictures if len(rows) == len(pictures) else pictures[rows]
+        least = _LEAST_ALIKE_SMALL if _pictures.are_small(shown) else least
         candidates = _pictured_alike(shown, by_features)
         alike, background = _pictures.likeness(shown, candidates), _pictures.likeness(shown, unlike)
     else:
