@@ -37,6 +37,7 @@ from PIL import Image, ImageOps
 from _provenance import provenance
 from _rows import append
 from headstart._home import default_home
+from headstart.audit._words import words_of
 from headstart.audit.copies import PICTURE_SIDE, Copies, find_copies
 from headstart.audit.files import look_at_files, picture_findings
 from headstart.audit.leaks import leak_findings
@@ -56,6 +57,7 @@ SETS += ("text/sst2", "text/agnews")
 N_TEXTS = 1_000
 BROKEN_SHARE = 0.01
 CLIPS, FRAMES = 30, 8
+FEWEST_WORDS = 8  # two words changed in fewer are a third of a text
 LARGE = 100_000
 
 Rng = np.random.Generator
@@ -206,11 +208,11 @@ class Seen:
     pictures: np.ndarray | None
 
     def take(self, rows: np.ndarray) -> Seen:
-        return Seen(
-            self.items.take(rows), self.features[rows], None if self.pictures is None else self.pictures[rows]
-        )
+        """The items at these positions."""
+        return Seen(self.items.take(rows), self.features[rows], None if self.pictures is None else self.pictures[rows])
 
     def copies(self) -> Copies:
+        """What the check finds."""
         return find_copies(self.items, self.features, self.pictures)
 
 
@@ -251,6 +253,8 @@ def planted_copies(dataset: Dataset, folder: Path, share: float, seed: int) -> t
     assert dataset.sides is not None
     side = np.array(dataset.sides)
     train, n_each = np.flatnonzero(side == "train"), max(1, round(share * int((side == "test").sum())))
+    are_long = [isinstance(value, Path) or len(words_of(str(value))) >= FEWEST_WORDS for value in dataset.items.values]
+    train = train[np.array(are_long)[train]]
     values: list[Path | str] = []
     sources, kinds = [], []
     for number, kind in enumerate(["exact", *(PICTURES if dataset.modality == "image" else TEXTS)]):
@@ -277,9 +281,7 @@ def _exact(value: object, file: Path) -> Path | str:
 
 
 def joined(one: Items, other: Items) -> Items:
-    return replace(
-        one, values=one.values + other.values, names=one.names + other.names, keys=one.keys + other.keys
-    )
+    return replace(one, values=one.values + other.values, names=one.names + other.names, keys=one.keys + other.keys)
 
 
 def across(pairs: np.ndarray, is_test: np.ndarray) -> np.ndarray:
@@ -447,7 +449,9 @@ def bursts_found(name: str, dataset: Dataset, folder: Path, seed: int, store: St
         series = find_series(names, seen.features, np.array(targets), dataset.classes)
     groups = np.full(len(names), -1) if series is None else series.proposal.groups
     both = np.array(clips)
-    right = np.array([group >= 0 and bool((both[groups == group] == clip).all()) for group, clip in zip(groups, both)])
+    right = np.array(
+        [group >= 0 and bool((both[groups == group] == clip).all()) for group, clip in zip(groups, both, strict=True)]
+    )
     return row_of(name, "bursts", len(names), right, int(((groups >= 0) & ~right).sum()), cost)
 
 
@@ -515,17 +519,23 @@ def large(n: int, seed: int) -> Iterator[Row]:
 def rows_of(options: argparse.Namespace, store: Store) -> Iterator[Row]:
     for name in options.sets:
         dataset = read(options.data, name, store, options.seed)
-        parts: dict[str, Callable[[Path], Iterator[Row]]] = {
-            "copies": lambda folder: copies_found(name, dataset, folder, options.share, options.seed, store)
-        }
-        if dataset.modality == "image":
-            parts["broken"] = lambda folder: broken_found(name, dataset, folder, options.seed, store)
-            parts["bursts"] = lambda folder: iter([bursts_found(name, dataset, folder, options.seed, store)])
-        parts["leak"] = lambda folder: iter([leak_found(name, dataset, folder)])
-        for part, measure in parts.items():
+        for part in ("copies", "broken", "bursts", "leak") if dataset.modality == "image" else ("copies", "leak"):
             if options.only in ("", part):
                 with tempfile.TemporaryDirectory() as folder:
-                    yield from measure(Path(folder))
+                    yield from part_of(part, name, dataset, Path(folder), options, store)
+
+
+def part_of(
+    part: str, name: str, dataset: Dataset, folder: Path, options: argparse.Namespace, store: Store
+) -> Iterator[Row]:
+    if part == "copies":
+        yield from copies_found(name, dataset, folder, options.share, options.seed, store)
+    elif part == "broken":
+        yield from broken_found(name, dataset, folder, options.seed, store)
+    elif part == "bursts":
+        yield bursts_found(name, dataset, folder, options.seed, store)
+    else:
+        yield leak_found(name, dataset, folder)
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ class _Scale:
         side: Height and width in pixels.
         smooth: Weights of neighbouring pixels, against the noise of resampling and compression.
         box: Pixels of a local mean.
-        margin: Pixels at the edges of a window that are not compared: the local mean there knows nothing of the outside.
+        margin: Pixels at the edges of a window that are not compared: the local mean there does not know the outside.
         step: Every how manyth pixel is compared.
     """
 
@@ -214,7 +214,7 @@ def _both_ways(
 
 
 def _at_a_glance(pictures: np.ndarray, pairs: np.ndarray) -> Float32[np.ndarray, " pairs"]:
-    """How alike some window of the first picture of each pair is to the second, at a size at which that costs little."""
+    """How alike some window of the first picture of each pair is to the second, where that costs little."""
     if not len(pairs):
         return np.zeros(0, dtype=np.float32)
     used, inverse = np.unique(pairs[:, 1], return_inverse=True)

@@ -30,6 +30,7 @@ _MOST_ALIKE = {"image": 0.97, "text": 0.9}
 _FAR_NEIGHBOURS, _SAMPLED = (8, 9, 10), 200
 _ROOM = {"image": 0.75, "text": 0.03}  # of the way from the likeness of such neighbours to sameness
 _SERIOUS_SHARE = 0.01
+_SAME_WORDS = 0.999
 _EXACT, _NEAR = "exact copies", "near-copies"
 
 
@@ -102,10 +103,7 @@ def find_copies(
     of_items = np.array([first[key] for key in items.keys], dtype=np.int64)
     counts = np.bincount(of_items, minlength=len(example))
     near = _near(items, np.array(example), features, pictures, seed)
-    graph = coo_array(
-        (np.ones(len(near.pairs), dtype=np.int8), (near.pairs[:, 0], near.pairs[:, 1])), shape=(len(example),) * 2
-    )
-    component = connected_components(graph, directed=False)[1][of_items]
+    component = _components(near.pairs, len(example))[of_items]
     size = np.bincount(component)
     clusters = np.full(len(items), -1, dtype=np.int64)
     several = size[component] > 1
@@ -131,7 +129,8 @@ def _near(items: Items, rows: np.ndarray, features: np.ndarray | None, pictures:
         return none
     by_features = np.empty((len(rows), 0), dtype=np.int64)
     if features is not None:
-        by_features = nearest(unit_rows(features[rows]), max(_FAR_NEIGHBOURS))
+        own = features if len(rows) == len(features) else features[rows]
+        by_features = nearest(unit_rows(own), max(_FAR_NEIGHBOURS))
     sample = generator(seed, "copies").permutation(len(rows))[:_SAMPLED]
     far = [
         (row, other) for row in sample.tolist() for other in by_features[row, _FAR_NEIGHBOURS[0] - 1 :] if other >= 0
@@ -163,6 +162,12 @@ def _pictured_alike(pictures: np.ndarray, by_features: np.ndarray) -> Int[np.nda
     by_looks = nearest(_pictures.glance(pictures), _ALIKE_AT_A_GLANCE, queries=_pictures.glimpses(pictures))
     found = np.unique(np.vstack([_pairs(by_features[:, :_NEIGHBOURS]), _pairs(by_looks)]), axis=0)
     return _pictures.most_alike(pictures, found, _LOOKED_AT)
+
+
+def _components(pairs: np.ndarray, n_items: int) -> Int[np.ndarray, " items"]:
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n_items, n_items))
+    component: np.ndarray = connected_components(graph, directed=False)[1].astype(np.int64)
+    return component
 
 
 def _pairs(neighbours: np.ndarray) -> Int[np.ndarray, "pairs 2"]:
@@ -239,9 +244,10 @@ def _across(dataset: Dataset, copies: Copies, is_test: np.ndarray) -> Iterator[F
 
 
 def _conflicts(dataset: Dataset, copies: Copies, labelled: np.ndarray) -> Iterator[Finding]:
+    of_one_sense = _of_one_sense(dataset, copies)
     members: dict[int, list[int]] = {}
     for row in np.flatnonzero(labelled & (copies.clusters >= 0)).tolist():
-        members.setdefault(int(copies.clusters[row]), []).append(row)
+        members.setdefault(int(of_one_sense[row]), []).append(row)
     torn = [rows for rows in members.values() if len(set(dataset.targets[rows].tolist())) > 1]
     if not torn:
         return
@@ -264,6 +270,16 @@ def _conflicts(dataset: Dataset, copies: Copies, labelled: np.ndarray) -> Iterat
             for rows in (_torn_pair(rows, dataset) for rows in torn[:MAX_EXAMPLES])
         ],
     )
+
+
+def _of_one_sense(dataset: Dataset, copies: Copies) -> Int[np.ndarray, " items"]:
+    """For each item the number of the copies that must have its label: one word more can turn what a text says."""
+    if dataset.modality != "text":
+        return copies.clusters
+    first: dict[str, int] = {}
+    same = [(row, first.setdefault(key, row)) for row, key in enumerate(dataset.items.keys)]
+    linked = np.vstack([np.array(same, dtype=np.int64), copies.pairs[copies.alike >= _SAME_WORDS]])
+    return _components(linked, len(dataset))
 
 
 def _torn_pair(rows: list[int], dataset: Dataset) -> list[int]:

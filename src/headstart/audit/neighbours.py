@@ -31,7 +31,8 @@ def unit_rows(rows: Float32[np.ndarray, "items width"]) -> Float32[np.ndarray, "
     """
     centred = rows - rows.mean(axis=0, dtype=np.float32)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit: np.ndarray = centred / np.maximum(lengths, np.finfo(np.float32).tiny)
+    centred /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    unit: np.ndarray = centred
     return unit
 
 
