@@ -12,6 +12,7 @@ guitars) stay below that, most of them below 0.85.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,14 +23,48 @@ from jaxtyping import Float32, Int
 SIDE = 48
 """Height and width of the pictures that are compared, in pixels."""
 
-_GLANCE, _COARSE = 12, 24
 _SMALLEST_WINDOW = 0.8  # of a side: a crop that takes more away is another picture
-_MARGIN = 2  # pixels at the edges of a window that are not compared: the local mean there knows nothing of the outside
-_BOX = 5
-_NOT_HOPELESS, _PROMISING = 0.8, 0.85  # a likeness below these, at a glance and coarsely, is never that of a copy
+_NOT_HOPELESS, _PROMISING = 0.75, 0.85  # a likeness below these, at a glance and coarsely, is never that of a copy
+_HARDLY_WORSE = 0.05  # at a glance: then either picture may be the one that shows a part of the other
 _REACH = 3  # fine pixels and sizes around the coarse optimum that are looked at
 _ITEMS_AT_A_TIME, _PAIRS_AT_A_TIME = 64, 1024
+_SAMPLED = 500
 _BLANK = 1e-3  # details of less contrast are noise
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How pictures are looked at.
+
+    Attributes:
+        side: Height and width in pixels.
+        smooth: Weights of neighbouring pixels, against the noise of resampling and compression.
+        box: Pixels of a local mean.
+        margin: Pixels at the edges of a window that are not compared: the local mean there does not know the outside.
+        step: Every how manyth pixel is compared.
+    """
+
+    side: int
+    smooth: tuple[float, ...]
+    box: int
+    margin: int
+    step: int = 1
+
+    @property
+    def largest(self) -> int:
+        """Of how many pixels a side a picture is of which the smallest window has the size of a thumbnail."""
+        return int(self.side / _SMALLEST_WINDOW)
+
+
+_BINOMIAL = (0.25, 0.5, 0.25)
+_GLIMPSE = _Scale(12, _BINOMIAL, 5, 1)
+_GLANCE = _Scale(12, _BINOMIAL, 5, 2)
+_COARSE = _Scale(24, _BINOMIAL, 5, 2)
+_FINE = _Scale(SIDE, (1 / 64, 6 / 64, 15 / 64, 20 / 64, 15 / 64, 6 / 64, 1 / 64), 11, 4, 2)
+"""The details of the coarse scale, but from any place: what is finer than that does not survive small files."""
+
+_GLIMPSED = 13
+"""Of how many pixels a side a picture is of whose corners and middle crops of about 10 % are known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +103,70 @@ class _Match:
     value: float
 
 
+def are_small(pictures: Float32[np.ndarray, "items side side"]) -> bool:
+    """Whether most pictures were enlarged to this size, and so lack its finest details.
+
+    Args:
+        pictures: Brightness from 0 to 1, `SIDE` pixels a side.
+    """
+    some = pictures[:: max(1, len(pictures) // _SAMPLED)]
+    levels = [some]
+    for weights in (_COARSE.smooth, _FINE.smooth):
+        smooth = _along(SIDE, weights).astype(np.float32)
+        levels.append(smooth @ some @ smooth.T)
+    finest, next_finest = (np.square(one - other).mean(axis=(1, 2)) for one, other in itertools.pairwise(levels))
+    known = next_finest > _BLANK**2
+    return bool(known.any()) and float(np.median(finest[known] / next_finest[known])) < 1
+
+
+def glance(pictures: Float32[np.ndarray, "items side side"]) -> Float32[np.ndarray, "items details"]:
+    """What is seen of each picture at a glance: unit rows whose inner product is a likeness.
+
+    Args:
+        pictures: Brightness from 0 to 1, `SIDE` pixels a side.
+    """
+    small = _shrunk(pictures, _GLIMPSE)
+    return _flat(_inner(_details(small, _GLIMPSE, _GLIMPSE.side), _GLIMPSE))
+
+
+def glimpses(pictures: Float32[np.ndarray, "items side side"]) -> Iterator[Float32[np.ndarray, "items details"]]:
+    """What `glance` would see of crops of each picture, and of the mirror images of it and of these.
+
+    Args:
+        pictures: Brightness from 0 to 1, `SIDE` pixels a side.
+    """
+    small, side = _shrunk(pictures, _GLIMPSE), _GLIMPSE.side
+    whole = _inner(_details(small, _GLIMPSE, side), _GLIMPSE)
+    yield _flat(whole)
+    yield _flat(whole[:, :, ::-1])
+    slack = _GLIMPSED - side
+    enlarged = _details(small, _GLIMPSE, _GLIMPSED)
+    for top, left in ((0, 0), (0, slack), (slack, 0), (slack, slack)):
+        part = _inner(enlarged[:, top : top + side, left : left + side], _GLIMPSE)
+        yield _flat(part)
+        yield _flat(part[:, :, ::-1])
+
+
+def most_alike(
+    pictures: Float32[np.ndarray, "items side side"], pairs: Int[np.ndarray, "pairs 2"], k: int
+) -> Int[np.ndarray, "kept 2"]:
+    """Those pairs that are worth to be looked at: at a glance among the k most alike of one of their pictures.
+
+    Args:
+        pictures: Brightness from 0 to 1, `SIDE` pixels a side.
+        pairs: Positions of two pictures each.
+        k: How many pairs of each picture.
+    """
+    alike = np.maximum(*_both_ways(pictures, pairs))
+    rows = np.flatnonzero(alike >= _NOT_HOPELESS)
+    items, of_pair = pairs[rows].T.ravel(), np.tile(rows, 2)
+    order = np.lexsort((-alike[of_pair], items))
+    begins = np.flatnonzero(np.diff(items[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+    kept: np.ndarray = pairs[np.unique(of_pair[order[rank < k]])]
+    return kept
+
+
 def likeness(
     pictures: Float32[np.ndarray, "items side side"], pairs: Int[np.ndarray, "pairs 2"]
 ) -> Float32[np.ndarray, " pairs"]:
@@ -80,76 +179,98 @@ def likeness(
     found = np.zeros(len(pairs), dtype=np.float32)
     if not len(pairs):
         return found
-    used, inverse = np.unique(pairs, return_inverse=True)
-    shown, within = pictures[used], inverse.reshape(pairs.shape)
-    hopeful = np.flatnonzero(_at_a_glance(_shrunk(shown, _GLANCE), within) >= _NOT_HOPELESS)
+    ways = np.stack(_both_ways(pictures, pairs))
+    hopeful = ways >= np.maximum(ways.max(axis=0) - _HARDLY_WORSE, _NOT_HOPELESS)
     best: dict[int, _Match] = {}
-    for match in _matches(_shrunk(shown, _COARSE), hopeful.tolist(), within[hopeful].tolist()):
-        if match.pair not in best or best[match.pair].value < match.value:
-            best[match.pair] = match
+    for way, ordered in zip(hopeful, (pairs, pairs[:, ::-1]), strict=True):
+        rows = np.flatnonzero(way)
+        for match in _matches(pictures, rows.tolist(), ordered[rows].tolist()):
+            if match.pair not in best or best[match.pair].value < match.value:
+                best[match.pair] = match
     for match in best.values():
-        part = shown[match.part]
-        found[match.pair] = _closely(shown[match.whole], part[:, ::-1] if match.mirrored else part, match.window)
+        part = pictures[match.part]
+        found[match.pair] = _closely(pictures[match.whole], part[:, ::-1] if match.mirrored else part, match.window)
     return found
 
 
-def _shrunk(pictures: np.ndarray, side: int) -> np.ndarray:
-    step = SIDE // side
-    small: np.ndarray = pictures.reshape(len(pictures), side, step, side, step).mean(axis=(2, 4))
+def _shrunk(pictures: np.ndarray, scale: _Scale) -> np.ndarray:
+    mean = _means(scale.side)
+    small: np.ndarray = mean @ pictures @ mean.T
     return small
 
 
-def _at_a_glance(small: np.ndarray, pairs: np.ndarray) -> Float32[np.ndarray, " pairs"]:
-    """The likeness of each pair at a size at which all windows of all pictures are a small thing."""
-    views, parts = _all_windows(small), _parts(small)
+@cache
+def _means(side: int) -> np.ndarray:
+    """The matrix that shrinks a row of pixels."""
+    step = SIDE // side
+    return np.repeat(np.eye(side, dtype=np.float32) / step, step, axis=1)
+
+
+def _both_ways(
+    pictures: np.ndarray, pairs: np.ndarray
+) -> tuple[Float32[np.ndarray, " pairs"], Float32[np.ndarray, " pairs"]]:
+    """How alike some window of the first of each pair is to the second, and some window of the second to the first."""
+    return _at_a_glance(pictures, pairs), _at_a_glance(pictures, pairs[:, ::-1])
+
+
+def _at_a_glance(pictures: np.ndarray, pairs: np.ndarray) -> Float32[np.ndarray, " pairs"]:
+    """How alike some window of the first picture of each pair is to the second, where that costs little."""
+    if not len(pairs):
+        return np.zeros(0, dtype=np.float32)
+    used, inverse = np.unique(pairs[:, 1], return_inverse=True)
+    parts = np.concatenate(
+        [_parts(pictures[some], _GLANCE) for some in np.array_split(used, len(used) // _PAIRS_AT_A_TIME + 1)]
+    )
     found = np.empty(len(pairs), dtype=np.float32)
-    for start in range(0, len(pairs), _PAIRS_AT_A_TIME):
-        one, other = pairs[start : start + _PAIRS_AT_A_TIME].T
-        there, back = (views[whole] @ parts[part].transpose(0, 2, 1) for whole, part in ((one, other), (other, one)))
-        found[start : start + len(one)] = np.maximum(there.max(axis=(1, 2)), back.max(axis=(1, 2)))
+    order = np.argsort(pairs[:, 0], kind="stable")
+    for rows in np.array_split(order, len(order) // _PAIRS_AT_A_TIME + 1):
+        wholes, whole = np.unique(pairs[rows, 0], return_inverse=True)
+        views = _all_windows(pictures[wholes], _GLANCE)
+        found[rows] = (views[whole] @ parts[inverse[rows]].transpose(0, 2, 1)).max(axis=(1, 2))
     return found
 
 
-def _parts(small: np.ndarray) -> np.ndarray:
+def _parts(pictures: np.ndarray, scale: _Scale) -> np.ndarray:
     """Each picture and its mirror image, as unit rows to compare windows with."""
-    inner = _inner(_details(small, small.shape[-1]))
-    return _unit(np.stack([inner, inner[:, :, ::-1]], axis=1).reshape(len(small), 2, -1))
+    inner = _inner(_details(_shrunk(pictures, scale), scale, scale.side), scale)
+    return _unit(np.stack([inner, inner[:, :, ::-1]], axis=1).reshape(len(pictures), 2, -1))
 
 
-def _matches(coarse: np.ndarray, numbers: list[int], pairs: list[list[int]]) -> Iterator[_Match]:
-    """Of each pair, in both directions, the best window at the coarse size, where that is promising."""
-    windows, parts = _windows(_COARSE), _parts(coarse)
+def _matches(pictures: np.ndarray, numbers: list[int], pairs: list[list[int]]) -> Iterator[_Match]:
+    """Of each pair the window of the first that is most like the second at the coarse size, where that is promising."""
+    windows = _windows(_COARSE)
     members: dict[int, list[tuple[int, int]]] = {}
-    for pair, (one, other) in zip(numbers, pairs, strict=True):
-        members.setdefault(one, []).append((pair, other))
-        members.setdefault(other, []).append((pair, one))
-    order = list(members)
-    for start in range(0, len(order), _ITEMS_AT_A_TIME):
-        chunk = order[start : start + _ITEMS_AT_A_TIME]
-        for item, views in zip(chunk, _all_windows(coarse[chunk]), strict=True):
-            others = [other for _, other in members[item]]
-            match = np.concatenate([views @ parts[others, 0].T, views @ parts[others, 1].T])
+    for pair, (whole, part) in zip(numbers, pairs, strict=True):
+        members.setdefault(whole, []).append((pair, part))
+    wholes = list(members)
+    for start in range(0, len(wholes), _ITEMS_AT_A_TIME):
+        chunk = wholes[start : start + _ITEMS_AT_A_TIME]
+        asked = sorted({part for whole in chunk for _, part in members[whole]})
+        place_of, parts = {part: place for place, part in enumerate(asked)}, _parts(pictures[asked], _COARSE)
+        for whole, views in zip(chunk, _all_windows(pictures[chunk], _COARSE), strict=True):
+            rows = [place_of[part] for _, part in members[whole]]
+            match = np.concatenate([views @ parts[rows, 0].T, views @ parts[rows, 1].T])
             places, values = match.argmax(axis=0), match.max(axis=0)
-            for (pair, other), place, value in zip(members[item], places.tolist(), values.tolist(), strict=True):
+            for (pair, part), place, value in zip(members[whole], places.tolist(), values.tolist(), strict=True):
                 if value >= _PROMISING:
                     mirrored, window = divmod(place, len(windows))
-                    yield _Match(pair, item, other, windows[window], bool(mirrored), value)
+                    yield _Match(pair, whole, part, windows[window], bool(mirrored), value)
 
 
 def _closely(whole: np.ndarray, part: np.ndarray, near: _Window) -> float:
     """The likeness at full size, around the window that was best at the coarse one."""
-    scale = SIDE // _COARSE
-    wanted = _unit(_inner(_details(part[None], SIDE)).reshape(1, -1))[0]
+    ratio = SIDE // _COARSE.side
+    wanted = _unit(_inner(_details(part[None], _FINE, SIDE), _FINE).reshape(1, -1))[0]
     best = 0.0
-    for size in range(scale * near.size - _REACH, scale * near.size + _REACH + 1):
-        if not SIDE <= size <= _largest(SIDE):
+    for size in range(ratio * near.size - _REACH, ratio * near.size + _REACH + 1):
+        if not SIDE <= size <= _FINE.largest:
             continue
-        details = _details(whole[None], size)[0]
-        tops, lefts = (_around(scale * place, size - SIDE) for place in (near.top, near.left))
+        details = _details(whole[None], _FINE, size)[0]
+        tops, lefts = (_around(ratio * place, size - SIDE) for place in (near.top, near.left))
         views = np.lib.stride_tricks.sliding_window_view(details, (SIDE, SIDE))[
             tops[0] : tops[-1] + 1, lefts[0] : lefts[-1] + 1
         ]
-        best = max(best, float((_unit(_inner(views).reshape(len(tops) * len(lefts), -1)) @ wanted).max()))
+        best = max(best, float((_unit(_inner(views, _FINE).reshape(len(tops) * len(lefts), -1)) @ wanted).max()))
     return best
 
 
@@ -157,55 +278,57 @@ def _around(place: int, slack: int) -> range:
     return range(min(max(place - _REACH, 0), slack), min(place + _REACH, slack) + 1)
 
 
-def _largest(side: int) -> int:
-    return int(side / _SMALLEST_WINDOW)
-
-
 @cache
-def _windows(side: int) -> tuple[_Window, ...]:
-    """Of a picture of this side, in the order of `_all_windows`."""
+def _windows(scale: _Scale) -> tuple[_Window, ...]:
+    """Of a picture at this scale, in the order of `_all_windows`."""
     return tuple(
         _Window(size, top, left)
-        for size in range(side, _largest(side) + 1)
-        for top in range(size - side + 1)
-        for left in range(size - side + 1)
+        for size in range(scale.side, scale.largest + 1)
+        for top in range(size - scale.side + 1)
+        for left in range(size - scale.side + 1)
     )
 
 
-def _all_windows(small: np.ndarray) -> np.ndarray:
+def _all_windows(pictures: np.ndarray, scale: _Scale) -> np.ndarray:
     """Of each picture all windows, as unit rows."""
-    parts, side = [], small.shape[-1]
-    for size in range(side, _largest(side) + 1):
-        details = _details(small, size)
-        views = _inner(np.lib.stride_tricks.sliding_window_view(details, (side, side), axis=(1, 2)))
+    parts, small, side = [], _shrunk(pictures, scale), scale.side
+    for size in range(side, scale.largest + 1):
+        details = _details(small, scale, size)
+        views = _inner(np.lib.stride_tricks.sliding_window_view(details, (side, side), axis=(1, 2)), scale)
         parts.append(views.reshape(len(small), (size - side + 1) ** 2, -1))
     return _unit(np.concatenate(parts, axis=1))
 
 
-def _inner(views: np.ndarray) -> np.ndarray:
-    return views[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+def _inner(views: np.ndarray, scale: _Scale) -> np.ndarray:
+    inside = slice(scale.margin, -scale.margin, scale.step)
+    return views[..., inside, inside]
 
 
-def _details(pictures: np.ndarray, size: int) -> np.ndarray:
+def _flat(views: np.ndarray) -> Float32[np.ndarray, "items details"]:
+    return _unit(views.reshape(len(views), -1))
+
+
+def _details(pictures: np.ndarray, scale: _Scale, size: int) -> np.ndarray:
     """Pictures enlarged to a height and width and slightly smoothed, less their local mean."""
-    smooth, mean = _operators(pictures.shape[-1], size)
+    smooth, mean = _operators(scale, size)
     details: np.ndarray = smooth @ pictures @ smooth.T - mean @ pictures @ mean.T
     return details
 
 
 @cache
-def _operators(side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _operators(scale: _Scale, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Matrices that enlarge and smooth a row of pixels, and that take the local mean of the result.
 
-    Smoothing is against the noise of resampling and compression; at the edges the last pixel is repeated outwards.
+    At the edges the last pixel is repeated outwards.
     """
+    side = scale.side
     place = np.clip((np.arange(size) + 0.5) / size * side - 0.5, 0, side - 1)
     before = np.minimum(place.astype(int), side - 2)
     enlarge = np.zeros((size, side))
     enlarge[np.arange(size), before] = 1 - (place - before)
     enlarge[np.arange(size), before + 1] = place - before
-    smooth = _along(size, (0.25, 0.5, 0.25)) @ enlarge
-    return smooth.astype(np.float32), (_along(size, (1 / _BOX,) * _BOX) @ smooth).astype(np.float32)
+    smooth = _along(size, scale.smooth) @ enlarge
+    return smooth.astype(np.float32), (_along(size, (1 / scale.box,) * scale.box) @ smooth).astype(np.float32)
 
 
 def _along(size: int, weights: tuple[float, ...]) -> np.ndarray:

@@ -23,13 +23,14 @@ from headstart.data.dataset import Dataset, Items
 PICTURE_SIDE = _pictures.SIDE
 """Height and width of the pictures that are compared, in pixels."""
 
-_NEIGHBOURS = 6
-_LEAST_ALIKE = {"image": 0.9, "text": 0.7}
-_MOST_ALIKE = {"image": 0.96, "text": 0.9}
+_NEIGHBOURS, _ALIKE_AT_A_GLANCE, _LOOKED_AT = 6, 2, 4
+_LEAST_ALIKE = {"image": 0.96, "text": 0.7}
+_LEAST_ALIKE_SMALL = 0.92  # pictures of fewer pixels than are compared
+_MOST_ALIKE = {"image": 0.97, "text": 0.9}
 _FAR_NEIGHBOURS, _SAMPLED = (8, 9, 10), 200
-_ROOM = 0.01
-_COARSE_PX, _LEAST_COARSE = 16, 0.45
+_ROOM = {"image": 0.75, "text": 0.03}  # of the way from the likeness of such neighbours to sameness
 _SERIOUS_SHARE = 0.01
+_SAME_WORDS = 0.999
 _EXACT, _NEAR = "exact copies", "near-copies"
 _OF_TRAINING = "They stay in one fold and do the estimates no harm, but they count as often as they occur."
 _OF_THE_TEST = "The test counts each as an item of its own, so its intervals are a little too narrow."
@@ -104,10 +105,7 @@ def find_copies(
     of_items = np.array([first[key] for key in items.keys], dtype=np.int64)
     counts = np.bincount(of_items, minlength=len(example))
     near = _near(items, np.array(example), features, pictures, seed)
-    graph = coo_array(
-        (np.ones(len(near.pairs), dtype=np.int8), (near.pairs[:, 0], near.pairs[:, 1])), shape=(len(example),) * 2
-    )
-    component = connected_components(graph, directed=False)[1][of_items]
+    component = _components(near.pairs, len(example))[of_items]
     size = np.bincount(component)
     clusters = np.full(len(items), -1, dtype=np.int64)
     several = size[component] > 1
@@ -133,7 +131,8 @@ def _near(items: Items, rows: np.ndarray, features: np.ndarray | None, pictures:
         return none
     by_features = np.empty((len(rows), 0), dtype=np.int64)
     if features is not None:
-        by_features = nearest(unit_rows(features[rows]), max(_FAR_NEIGHBOURS))
+        own = features if len(rows) == len(features) else features[rows]
+        by_features = nearest(unit_rows(own), max(_FAR_NEIGHBOURS))
     sample = generator(seed, "copies").permutation(len(rows))[:_SAMPLED]
     far = [
         (row, other) for row in sample.tolist() for other in by_features[row, _FAR_NEIGHBOURS[0] - 1 :] if other >= 0
@@ -146,44 +145,31 @@ def _near(items: Items, rows: np.ndarray, features: np.ndarray | None, pictures:
         candidates = np.unique(np.vstack([found, np.sort(_words.shared_pairs(words), axis=1), same]), axis=0)
         alike, background = _words.likeness(words, candidates), _words.likeness(words, unlike)
     elif pictures is not None:
-        shown = pictures[rows]
+        shown = pictures if len(rows) == len(pictures) else pictures[rows]
+        least = _LEAST_ALIKE_SMALL if _pictures.are_small(shown) else least
         candidates = _pictured_alike(shown, by_features)
         alike, background = _pictures.likeness(shown, candidates), _pictures.likeness(shown, unlike)
     else:
         return none
     threshold = least
     if len(background):
-        threshold = float(np.clip(np.quantile(background, 0.99) + _ROOM, least, most))
+        usual = float(np.quantile(background, 0.99))
+        threshold = float(np.clip(usual + _ROOM[items.modality] * (1 - usual), least, most))
     kept = alike >= threshold
     return _Near(candidates[kept], alike[kept], threshold)
 
 
 def _pictured_alike(pictures: np.ndarray, by_features: np.ndarray) -> Int[np.ndarray, "pairs 2"]:
-    """Neighbours in features or in coarse brightness, mirrored or not, whose coarse brightness is somewhat alike."""
-    step = PICTURE_SIDE // _COARSE_PX
-    coarse = pictures.reshape(len(pictures), _COARSE_PX, step, _COARSE_PX, step).mean(axis=(2, 4))
-    plain, mirrored = (_centred(shown.reshape(len(shown), -1)) for shown in (coarse, coarse[:, :, ::-1]))
-    found = np.vstack(
-        [
-            _pairs(by_features[:, :_NEIGHBOURS]),
-            _pairs(nearest(plain, _NEIGHBOURS)),
-            _pairs(nearest(plain, _NEIGHBOURS, queries=mirrored)),
-        ]
-    )
-    candidates = np.unique(found, axis=0)
-    one, other = candidates[:, 0], candidates[:, 1]
-    alike = np.maximum(
-        np.einsum("pw,pw->p", plain[one], plain[other]), np.einsum("pw,pw->p", mirrored[one], plain[other])
-    )
-    hopeful: np.ndarray = candidates[alike >= _LEAST_COARSE]
-    return hopeful
+    """Neighbours in features, or at a glance of the whole of one and of the whole or a crop of the other."""
+    by_looks = nearest(_pictures.glance(pictures), _ALIKE_AT_A_GLANCE, queries=_pictures.glimpses(pictures))
+    found = np.unique(np.vstack([_pairs(by_features[:, :_NEIGHBOURS]), _pairs(by_looks)]), axis=0)
+    return _pictures.most_alike(pictures, found, _LOOKED_AT)
 
 
-def _centred(rows: np.ndarray) -> Float32[np.ndarray, "items width"]:
-    """Each picture without its own mean, of length 1."""
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-    return unit.astype(np.float32)
+def _components(pairs: np.ndarray, n_items: int) -> Int[np.ndarray, " items"]:
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n_items, n_items))
+    component: np.ndarray = connected_components(graph, directed=False)[1].astype(np.int64)
+    return component
 
 
 def _pairs(neighbours: np.ndarray) -> Int[np.ndarray, "pairs 2"]:
@@ -263,9 +249,10 @@ def _across(dataset: Dataset, copies: Copies, is_test: np.ndarray) -> Iterator[F
 
 
 def _conflicts(dataset: Dataset, copies: Copies, labelled: np.ndarray) -> Iterator[Finding]:
+    of_one_sense = _of_one_sense(dataset, copies)
     members: dict[int, list[int]] = {}
     for row in np.flatnonzero(labelled & (copies.clusters >= 0)).tolist():
-        members.setdefault(int(copies.clusters[row]), []).append(row)
+        members.setdefault(int(of_one_sense[row]), []).append(row)
     torn = [rows for rows in members.values() if len(set(dataset.targets[rows].tolist())) > 1]
     if not torn:
         return
@@ -288,6 +275,16 @@ def _conflicts(dataset: Dataset, copies: Copies, labelled: np.ndarray) -> Iterat
             for rows in (_torn_pair(rows, dataset) for rows in torn[:MAX_EXAMPLES])
         ],
     )
+
+
+def _of_one_sense(dataset: Dataset, copies: Copies) -> Int[np.ndarray, " items"]:
+    """For each item the number of the copies that must have its label: one word more can turn what a text says."""
+    if dataset.modality != "text":
+        return copies.clusters
+    first: dict[str, int] = {}
+    same = [(row, first.setdefault(key, row)) for row, key in enumerate(dataset.items.keys)]
+    linked = np.vstack([np.array(same, dtype=np.int64), copies.pairs[copies.alike >= _SAME_WORDS]])
+    return _components(linked, len(dataset))
 
 
 def _torn_pair(rows: list[int], dataset: Dataset) -> list[int]:
