@@ -37,11 +37,11 @@ from PIL import Image, ImageOps
 from _provenance import provenance
 from _rows import append
 from headstart._home import default_home
-from headstart.audit._words import words_of
-from headstart.audit.copies import PICTURE_SIDE, Copies, find_copies
-from headstart.audit.files import look_at_files, picture_findings
-from headstart.audit.leaks import leak_findings
-from headstart.audit.series import find_series
+from headstart.auditing._words import words_of
+from headstart.auditing.copies import PICTURE_SIDE, Copies, find_copies
+from headstart.auditing.files import look_at_files, picture_findings
+from headstart.auditing.leaks import leak_findings
+from headstart.auditing.series import find_series
 from headstart.backbones.loaders.pixels import PIXELS, THUMBNAIL
 from headstart.backbones.precision import pick_precision
 from headstart.backbones.resolve import Local, resolve
