@@ -24,10 +24,9 @@ from headstart.auditing.enough import ridge_curve
 from headstart.auditing.files import shows_nothing
 from headstart.auditing.labels import alike_findings, label_findings, recalls
 from headstart.auditing.leaks import leak_findings
-from headstart.auditing.repair import plan, repair_split
+from headstart.auditing.repair import is_on_test, plan, repair_split
 from headstart.auditing.series import Series, find_series, series_findings
 from headstart.auditing.shift import shift_findings
-from headstart.auditing.texts import text_findings
 from headstart.backbones.precision import pick_device, pick_precision
 from headstart.backbones.resolve import Local
 from headstart.data.assemble import nothing_left
@@ -43,6 +42,7 @@ from headstart.recipes.auditing import (
     FEWEST_ITEMS,
     Labels,
     Looked,
+    findings_in_texts,
     illustrated,
     item_findings,
     look,
@@ -267,7 +267,7 @@ def _see(
             f"the budget allowed a look at {len(dataset):,} of {len(usable):,} items, a stratified sample; of the "
             "others only what needs no network was checked, and a larger --budget goes on from there"
         )
-    is_test = np.array([side == "test" for side in dataset.sides or ("train",) * len(dataset)], dtype=bool)
+    is_test = is_on_test(dataset)
     enough = len(dataset) >= FEWEST_ITEMS
     labels = look_at_labels(dataset, looked.features, seed=seed) if enough else None
     series = find_series(dataset.items.names, looked.features, dataset.targets, dataset.classes, seed)
@@ -285,13 +285,11 @@ def _findings(
     whole: Dataset, seen: _Seen, copies: Copies, backbone: Local, others: tuple[Dataset, Looked] | None, seed: int
 ) -> Iterator[Finding]:
     dataset, looked, labels = seen.dataset, seen.looked, seen.labels
-    sided = np.array([side == "test" for side in whole.sides], dtype=bool) if whole.sides is not None else None
+    sided = None if whole.sides is None else is_on_test(whole)
     train = whole if sided is None else whole.take(np.flatnonzero(~sided))
     yield from left_out_findings(whole.left_out)
     if len(dataset) < len(whole) and whole.modality == "text":
-        text = backbone.spec.text
-        each_text = (str(value) for value in whole.items.values)
-        yield from text_findings(each_text, whole.items.names, max_tokens=None if text is None else text.max_tokens)
+        yield from findings_in_texts(whole.items, backbone)
     else:
         yield from item_findings(dataset, looked, backbone)
     yield from copy_findings(whole, copies, sided)

@@ -19,10 +19,11 @@ from headstart.auditing.files import FileFacts, file_findings, look_at_files, pi
 from headstart.auditing.labels import LabelSuspects, alike_findings, label_findings, recalls, suspect_labels
 from headstart.auditing.leaks import leak_findings
 from headstart.auditing.probabilities import ridge_out_of_fold
-from headstart.auditing.repair import repair_split
+from headstart.auditing.repair import is_on_test, repair_split
 from headstart.auditing.series import find_series, series_findings
 from headstart.auditing.shift import Side, shift_findings
 from headstart.auditing.texts import masked, text_findings
+from headstart.backbones.catalogue import entries
 from headstart.backbones.loaders.pixels import PIXELS, THUMBNAIL
 from headstart.backbones.resolve import Local
 from headstart.data.dataset import Dataset, Items, Modality, Value
@@ -153,9 +154,23 @@ def item_findings(dataset: Dataset, looked: Looked, backbone: Local) -> Iterator
         yield from file_findings(looked.facts, dataset.items, sees_px=None if image is None else image.size_px)
         yield from picture_findings(looked.pixels, names)
     else:
-        text = backbone.spec.text
-        texts = (str(value) for value in dataset.items.values)
-        yield from text_findings(texts, names, max_tokens=None if text is None else text.max_tokens)
+        yield from findings_in_texts(dataset.items, backbone)
+
+
+def findings_in_texts(items: Items, backbone: Local) -> Iterator[Finding]:
+    """What is remarkable about single texts; it needs no features.
+
+    Args:
+        items: Texts.
+        backbone: What is to see them; where it is known to know English alone, other languages are looked for.
+    """
+    text, entry = backbone.spec.text, entries().get(backbone.spec.name)
+    yield from text_findings(
+        (str(value) for value in items.values),
+        items.names,
+        max_tokens=None if text is None else text.max_tokens,
+        is_english=entry is not None and entry.languages == ("en",),
+    )
 
 
 def look_at_labels(train: Dataset, features: Float32[np.ndarray, "items width"], *, seed: int) -> Labels | None:
@@ -227,6 +242,8 @@ def regrouped(
 ) -> tuple[Dataset, Looked]:
     """Put what belongs together into groups, and let no group be on both sides (see `repair_split`).
 
+    Labels of the user's test side are not looked at.
+
     Args:
         dataset: All items.
         looked: What is known about them.
@@ -234,7 +251,8 @@ def regrouped(
         seed: Of what is sampled.
         progress: Where it is said what was done.
     """
-    series = find_series(dataset.items.names, looked.features, dataset.targets, dataset.classes, seed)
+    targets = _without_test_labels(dataset, looked.features)
+    series = find_series(dataset.items.names, looked.features, targets, dataset.classes, seed)
     repaired = repair_split(dataset, looked.copies, None if series is None else series.proposal.groups)
     n_groups = len(set(filter(None, repaired.groups)))
     notes = [f"{n_groups:,} groups were found, of copies{' and series' if series is not None else ''}"]
@@ -250,6 +268,19 @@ def regrouped(
     for note in notes:
         progress.say(note)
     return replace(dataset, notes=(*dataset.notes, *notes)), looked
+
+
+def _without_test_labels(dataset: Dataset, features: Float32[np.ndarray, "items width"]) -> Int[np.ndarray, " items"]:
+    """The targets, but those of the user's test side are sealed: each has the class whose training mean is nearest."""
+    is_test = is_on_test(dataset)
+    if not is_test.any() or is_test.all():
+        return dataset.targets
+    known = np.unique(dataset.targets[~is_test])
+    means = np.stack([features[~is_test & (dataset.targets == target)].mean(axis=0) for target in known])
+    nearest = (features[is_test] @ means.T - np.square(means).sum(axis=1) / 2).argmax(axis=1)
+    targets = dataset.targets.copy()
+    targets[is_test] = known[nearest]
+    return targets
 
 
 def shared_with_training(dataset: Dataset, sides: Split, looked: Looked) -> frozenset[str]:
