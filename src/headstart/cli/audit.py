@@ -79,12 +79,10 @@ def audit(  # noqa: PLR0913 - each is an option of the command
         progress=progress_on_stderr(),
     )
 
-    from headstart.cli.console import emit, output
+    from headstart.cli.console import emit_record, output
 
     if as_json:
-        from headstart._records import to_json
-
-        emit(to_json(record))
+        emit_record(record)
     else:
         _show(record, output())
     if strict and any(each.severity == "serious" for each in record.findings):

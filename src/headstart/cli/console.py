@@ -14,6 +14,8 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
+from headstart.errors import OutputError
+
 _WIDEST = 100
 _LABEL = 10
 _ENDLESS = 10_000
@@ -131,6 +133,27 @@ def emit(data: str) -> None:
     text = data if data.endswith("\n") else data + "\n"
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     sys.stdout.flush()
+
+
+def emit_record(record: object) -> None:
+    """Write a record to standard output as JSON.
+
+    Args:
+        record: A dataclass.
+
+    Raises:
+        OutputError: If a name in it is not Unicode text, which JSON cannot hold.
+    """
+    from headstart._records import to_json
+
+    try:
+        text = to_json(record)
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"JSON can hold only names that are Unicode text, but one has {error.object[error.start : error.end]!r}",
+            hint="Rename the file, folder or class whose name is not valid UTF-8, or leave --json out.",
+        ) from error
+    emit(text)
 
 
 class _Rich(RichConsole):

@@ -78,12 +78,10 @@ def rank(  # noqa: PLR0913 - each is an option of the command
         progress=progress_on_stderr(),
     )
 
-    from headstart.cli.console import emit, output
+    from headstart.cli.console import emit_record, output
 
     if as_json:
-        from headstart._records import to_json
-
-        emit(to_json(record))
+        emit_record(record)
     else:
         chosen = _as_typed(record.chosen, backbone or ())
         kept = {

@@ -80,12 +80,10 @@ def suggest(  # noqa: PLR0913 - each is an option of the command
         write_suggestions(Path(out), record)
         progress.say(f"The suggestions are in {out}")
 
-    from headstart.cli.console import emit, output
+    from headstart.cli.console import emit_record, output
 
     if as_json:
-        from headstart._records import to_json
-
-        emit(to_json(record))
+        emit_record(record)
     else:
         _show(record, output())
 

@@ -141,6 +141,15 @@ def test_json_is_the_record_and_nothing_else(cli: Cli, recipe: Recipe) -> None:
     assert json.loads(result.out)["schema"] == "headstart.audit/1"
 
 
+def test_a_name_that_json_cannot_hold_is_said(cli: Cli, recipe: Recipe) -> None:
+    recipe.record = sample.audit(("a\udcff", "b"))
+    result = cli("audit", "photos", "--json")
+    assert (result.code, result.out) == (2, "")
+    assert "JSON can hold only names that are Unicode text" in result.err
+    assert "leave --json out" in result.err
+    assert cli("audit", "photos").code == 0
+
+
 def test_names_that_steer_a_terminal_are_shown_harmlessly(cli: Cli, recipe: Recipe) -> None:
     record = sample.audit(("a\x1b[31m", "b\x1b[2J"))
     recipe.record = replace(record, verdict="\x1b[2J", manifest="\x1b[1m.csv", out="\x1b.html")

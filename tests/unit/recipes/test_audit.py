@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -366,3 +368,31 @@ def test_a_list_never_replaces_the_data(look: Look, tmp_path: Path) -> None:
     # A list that lies beside the data is none of it.
     for _ in range(2):
         look(data.parent, fix=data.parent / "cleaned.csv", overwrite=True)
+
+
+def test_hostile_names_of_files_are_shown_and_listed(look: Look, tmp_path: Path) -> None:
+    folder = _photos(tmp_path / "photos")
+    names = ("two\nlines", 'a "quoted", name', "<script>alert(1)<", " spaces ", "=1+1", "שלום\u202e abc", "-rf")
+    for number, name in enumerate(names):
+        shutil.copy(_one(folder / "blue"), folder / "red" / f"{name} {number} .png")
+    lists = tmp_path / "lists" / "of mine"
+    record = look(folder, fix=lists / "cleaned.csv")
+    assert _kinds(record)["conflicting_labels"].count >= len(names)
+    page = Path(record.out).read_text(encoding="utf-8")
+    assert "<script" not in page
+    json.loads(to_json(record))
+    assert len(read_dataset(lists / "cleaned.csv")) == sum(
+        count for action, count in record.actions.items() if action != "remove"
+    )
+
+
+def test_names_that_are_not_utf_8_are_shown_but_cannot_be_listed(look: Look, tmp_path: Path) -> None:
+    folder = _photos(tmp_path / os.fsdecode(b"ph\xffotos"))
+    shutil.copy(_one(folder / "blue"), folder / "blue" / os.fsdecode(b"bad\xff.jpg"))
+    record = look(folder)
+    (example,) = _kinds(record)["exact_duplicates"].examples
+    assert any("\ufffd" in name for name in example.items)
+    Path(record.out).read_text(encoding="utf-8")
+    with pytest.raises(OptionError, match="must be valid UTF-8"):
+        look(folder, fix=tmp_path / "cleaned.csv", out=str(tmp_path / "p.html"))
+    assert not (tmp_path / "cleaned.csv").exists()
