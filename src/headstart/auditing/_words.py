@@ -6,6 +6,7 @@ The only module that knows rapidfuzz.
 from __future__ import annotations
 
 import re
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -34,7 +35,8 @@ def words_of(text: str) -> list[str]:
     Args:
         text: The text.
     """
-    return _WORD.findall(text.casefold())
+    # One string for each word of the language, and not for each place where it stands.
+    return [sys.intern(word) for word in _WORD.findall(text.casefold())]
 
 
 def edits(first: str, second: str, *, most: int) -> int:
