@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from headstart.audit.copies import PICTURE_SIDE
+from headstart.auditing.copies import PICTURE_SIDE
 
 _SIDE = 144
 

@@ -7,7 +7,7 @@ import pytest
 from drawn import cropped, drawn, thumbnails
 from PIL import ImageOps
 
-from headstart.audit.copies import Copies, copy_findings, find_copies, twins
+from headstart.auditing.copies import Copies, copy_findings, find_copies, twins
 from headstart.data import Dataset, Items
 
 HOSTILE = ("new\nline", "quo\"te'", "<script>alert(1)</script>", "../up")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.audit.neighbours import nearest, unit_rows
+from headstart.auditing.neighbours import nearest, unit_rows
 
 
 def _rows(n: int, width: int, seed: int = 0) -> np.ndarray:

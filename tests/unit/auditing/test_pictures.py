@@ -9,7 +9,7 @@ import pytest
 from drawn import cropped, drawn, thumbnails
 from PIL import Image, ImageOps
 
-from headstart.audit._pictures import SIDE, are_small, glance, glimpses, likeness, most_alike
+from headstart.auditing._pictures import SIDE, are_small, glance, glimpses, likeness, most_alike
 
 COPY, OTHER = 0.97, 0.92
 

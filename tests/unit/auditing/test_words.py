@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.audit._words import likeness, same_words, shared_pairs, words_of
+from headstart.auditing._words import likeness, same_words, shared_pairs, words_of
 
 
 def _texts(n: int, length: int, seed: int = 0) -> list[list[str]]:
