@@ -6,8 +6,8 @@ is left when the local mean is taken away. Photographs of the same thing from an
 even where their coarse pattern is the same.
 
 Measured with the copies of `benchmarks/audit.py`: resized and recompressed ones have a likeness of 0.99 and more, crops
-of 10 % one of 0.92 and more; the most alike others (the same face in another photograph, the same hand, drawings of
-guitars) stay below that, most of them below 0.85.
+of 10 % mostly one of 0.97 and more; the most alike others (the same face in another photograph, the same hand, drawings
+of guitars) reach 0.94 to 0.97. Pictures of 32 pixels a side that were shrunk, cropped and compressed have 0.78 to 0.97.
 """
 
 from __future__ import annotations

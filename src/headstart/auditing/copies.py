@@ -17,13 +17,14 @@ from scipy.sparse.csgraph import connected_components
 from headstart._randomness import generator
 from headstart.auditing import _pictures, _words
 from headstart.auditing.finding import MAX_EXAMPLES, Example, Finding, finding
-from headstart.auditing.neighbours import nearest, unit_rows
+from headstart.auditing.neighbours import MOST_EXACT, nearest, unit_rows
 from headstart.data.dataset import Dataset, Items
 
 PICTURE_SIDE = _pictures.SIDE
 """Height and width of the pictures that are compared, in pixels."""
 
 _NEIGHBOURS, _ALIKE_AT_A_GLANCE, _LOOKED_AT = 6, 2, 4
+_LOOKED_AT_OF_MANY = 1  # where looking costs the most time
 _LEAST_ALIKE = {"image": 0.96, "text": 0.7}
 _LEAST_ALIKE_SMALL = 0.92  # pictures of fewer pixels than are compared
 _MOST_ALIKE = {"image": 0.97, "text": 0.9}
@@ -163,7 +164,7 @@ def _pictured_alike(pictures: np.ndarray, by_features: np.ndarray) -> Int[np.nda
     """Neighbours in features, or at a glance of the whole of one and of the whole or a crop of the other."""
     by_looks = nearest(_pictures.glance(pictures), _ALIKE_AT_A_GLANCE, queries=_pictures.glimpses(pictures))
     found = np.unique(np.vstack([_pairs(by_features[:, :_NEIGHBOURS]), _pairs(by_looks)]), axis=0)
-    return _pictures.most_alike(pictures, found, _LOOKED_AT)
+    return _pictures.most_alike(pictures, found, _LOOKED_AT if len(pictures) <= MOST_EXACT else _LOOKED_AT_OF_MANY)
 
 
 def _components(pairs: np.ndarray, n_items: int) -> Int[np.ndarray, " items"]:

@@ -57,6 +57,19 @@ def test_the_users_own_sides_are_kept() -> None:
     assert parts.train.sides is None
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_near_copies_stay_on_one_side_and_in_one_fold(seed: int) -> None:
+    copies = tuple(number if number < 20 else number - 20 for number in range(60))
+    dataset = make([number % 2 for number in range(60)], copies=copies)
+    parts = split(dataset, fraction=0.3, seed=seed)
+    number_of = {name: copies[row] for row, name in enumerate(dataset.items.names)}
+    test, train = ({number_of[name] for name in items.names} for items in (parts.test.items, parts.train.items))
+    assert test
+    assert not test & train
+    of_fold = folds(dataset, n_folds=4, seed=seed)
+    assert all(len({int(of_fold[row]) for row in range(60) if copies[row] == number}) == 1 for number in set(copies))
+
+
 def test_how_is_a_sentence_with_the_numbers() -> None:
     parts = split(make([0, 1] * 10, groups=[f"g{number}" for number in range(20)]), seed=3)
     assert parts.how == (
