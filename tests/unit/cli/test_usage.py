@@ -16,7 +16,7 @@ from cli.conftest import Cli
         (
             ["zzzzzz"],
             "headstart has no command 'zzzzzz'",
-            "Known names: backbones, cache, compare, demo, evaluate, fit, predict, rank, report, suggest.",
+            "Known names: audit, backbones, cache, compare, demo, evaluate, fit, predict, rank, report, suggest.",
         ),
         (["cache", "prun"], "headstart cache has no command 'prun'", "Did you mean 'prune'?"),
         (["fit", "x", "--taget", "y"], "headstart fit has no option '--taget'", "Did you mean '--target'?"),
