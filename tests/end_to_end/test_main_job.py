@@ -172,7 +172,8 @@ def test_views_are_computed_once_and_the_plain_one_is_what_is_predicted(cli: Cli
     first = cli("fit", "photos", "--out", "first", *FIT, *asked)
     assert first.code == 0, first.err
     found = check_run(Path("first"))
-    # All items for the backbone, the control and the thumbnail, and two views of those for training, which all proposals share.
+    # All items for the backbone, the control and the thumbnail, and two views of those for training, which all
+    # proposals share.
     once = 3 * 36 + 2 * found["data"]["n_train"]
     assert network.n_items == once
     assert [each["strategy"] for each in found["candidates"]] == ["linear", "views"] * 3
