@@ -1,4 +1,4 @@
-"""Names that may mean the same: in another case, with other separators, in the plural, or mistyped."""
+"""Names: of classes that may mean the same (in another case, the plural, mistyped), and of items that have none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ _SEPARATORS = re.compile(r"(?<=[^\W_])(?<!\d)[\s_-]+(?=[^\W_])|(?<=\d)[\s_-]+(?=
 _BREAK = "\0"
 _LEAST_TO_MISTYPE = 6
 _LEAST_SINGULAR = 3
+_PLACE = re.compile(r"(test )?(row|item) \d+( \(\d+\))?")
+
+
+def is_place(name: str) -> bool:
+    """Whether a name says only where an item stands in a table or a list: `row 17`, `item 3` or `test row 17 (2)`.
+
+    Args:
+        name: Of an item.
+    """
+    return _PLACE.fullmatch(name) is not None
 
 
 def variants(names: Sequence[str]) -> list[tuple[str, ...]]:

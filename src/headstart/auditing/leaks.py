@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from headstart._randomness import generator
+from headstart.auditing._names import is_place
 from headstart.auditing.files import FileFacts
 from headstart.auditing.finding import MAX_EXAMPLES, Example, Finding, Severity, finding
 
@@ -144,7 +145,7 @@ def leak_findings(
     """Facts beside the content that tell the class on at least ten points more than chance.
 
     Args:
-        names: What the items are called; paths with forward slashes, or rows such as `row 17`, which are passed over.
+        names: What the items are called; paths with forward slashes, or places such as `row 17`, which are passed over.
         targets: The class of each.
         classes: The names of the classes.
         facts: Of images, as from `look_at_files`.
@@ -219,6 +220,8 @@ def _judged(
         return
     labels, own = np.unique(targets[rows], return_inverse=True)
     together = np.arange(len(rows)) if units is None else np.unique(units[rows], return_inverse=True)[1]
+    if int(together.max()) + 1 < _FOLDS:  # nothing could be held out
+        return
     for family, columns in _families([names[row] for row in rows.tolist()], classes, rows, facts, texts):
         matrix, features = columns.matrix()
         if features:
@@ -404,8 +407,7 @@ def _families(
     facts: FileFacts | None,
     texts: Sequence[str] | None,
 ) -> Iterator[tuple[Family, _Facts]]:
-    paths = [name for name in names if not re.fullmatch(r"row \d+", name)]
-    if len(paths) == len(names):
+    if not any(map(is_place, names)):
         yield "name", _name_facts(names, classes)
     if facts is not None:
         some = facts.take(rows)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from headstart._randomness import generator
+from headstart.auditing._names import is_place
 from headstart.auditing.finding import Example, Finding, finding
 
 LEAST_EFFECT = 0.1
@@ -305,13 +306,13 @@ def find_series(
     Of nested groupings it is the coarsest with at least half of the largest effect: a patient rather than one scan.
 
     Args:
-        names: What the items are called; rows of tables, such as `row 17`, are numbered by chance and give none.
+        names: What the items are called; places in tables and lists, such as `row 17`, give none.
         features: What a backbone says about them.
         targets: The class of each.
         classes: The names of the classes.
         seed: Of all that is random.
     """
-    if all(re.fullmatch(r"row \d+", name) for name in names):
+    if all(map(is_place, names)):
         return None
     proposals = series_of(names, targets, classes)
     told = [

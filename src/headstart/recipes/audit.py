@@ -117,10 +117,9 @@ def audit(
     """
     clock, name = Clock(options.started, options.budget_s), name_of(data)
     page = page_to_write(options.out, f"{name}-audit.html", overwrite=options.overwrite)
-    target = None
-    if fix is not None:
-        sources = [each for each in (data, options.test_source, against) if isinstance(each, str | Path)]
-        target = _free(Path(fix).expanduser(), sources, overwrite=options.overwrite)
+    sources = [each for each in (data, options.test_source, against) if isinstance(each, str | Path)]
+    target = None if fix is None else _free(Path(fix).expanduser(), sources, overwrite=options.overwrite)
+    _check_page(page, [*sources, *([] if target is None else [target])])
     device = pick_device(options.device)
     compute = Compute(device, pick_precision(options.precision, device))
     with open_store(options.home or default_home(), progress) as (store, home):
@@ -209,6 +208,19 @@ def _free(target: Path, sources: Sequence[str | Path], *, overwrite: bool) -> Pa
                     hint="Choose another --fix.",
                 )
     return target
+
+
+def _check_page(page: Path, sources: Sequence[str | Path]) -> None:
+    """The page must not replace the data, nor the list that is written beside it.
+
+    Raises:
+        OutputError: If it is one of these files.
+    """
+    if page.resolve() in {Path(each).expanduser().resolve() for each in sources}:
+        raise OutputError(
+            f"the page must not replace the data or the cleaned list, but {str(page)!r} is that file",
+            hint="Choose another --out, such as audit.html.",
+        )
 
 
 def _other(against: str | Path, dataset: Dataset, options: FitOptions) -> Dataset:

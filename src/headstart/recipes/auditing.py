@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
+from headstart._checks import listed
 from headstart._progress import Progress
 from headstart._threads import one_thread
 from headstart.auditing import Example, Finding, Severity, most_serious_first
@@ -26,6 +27,7 @@ from headstart.auditing.texts import masked, text_findings
 from headstart.backbones.catalogue import entries
 from headstart.backbones.loaders.pixels import PIXELS, THUMBNAIL
 from headstart.backbones.resolve import Local
+from headstart.data._units import units_of
 from headstart.data.dataset import Dataset, Items, Modality, Value
 from headstart.data.folds import folds as make_folds
 from headstart.data.reduce import known_first, leave_out, trainable
@@ -39,6 +41,7 @@ from headstart.recipes.sentences import interval
 
 _N_FOLDS = 5
 _SHOWN = 4
+_MANY_CONTENTS = 10
 FEWEST_ITEMS = 20
 """Of fewer, nothing is said about labels, leaks and series."""
 
@@ -235,6 +238,35 @@ def findings_of_fit(
         )
         found += shift_findings(first, second, seed=seed)
     return illustrated(most_serious_first(found), dataset, of=("serious", "warning"))
+
+
+def kept_together(dataset: Dataset, copies: Copies, progress: Progress) -> Dataset:
+    """The dataset with its sets of copies, which no split divides, and a note where near-copies must be divided.
+
+    Texts of one template and pictures of one layout are near-copies of each other by the letter. Where that leaves a
+    class of ten contents or more in one piece, nothing could be held out of it; then only exact copies are kept
+    together. Labels of the user's test side are not looked at.
+
+    Args:
+        dataset: All items.
+        copies: As from `find_copies` on these.
+        progress: Where the note is said.
+    """
+    joined = replace(dataset, copies=copies.together)
+    if dataset.sides is None:
+        ours = np.arange(len(dataset))
+    else:
+        ours = np.flatnonzero([side == "train" for side in dataset.sides])
+    apart, whole = (units_of(each.take(ours), seed=0, purpose="copies").per_class() for each in (dataset, joined))
+    stuck = [dataset.classes[label] for label, n in sorted(apart.items()) if n >= _MANY_CONTENTS and whole[label] < 2]
+    if not stuck:
+        return joined
+    note = (
+        f"near-copies are so common that all items of {listed(stuck)} would stay together, so only exact copies do; "
+        "the result may be too good where they are copies in truth"
+    )
+    progress.say(note)
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def regrouped(

@@ -26,6 +26,7 @@ from headstart.recipes.auditing import (
     UNHURRIED_S,
     checks,
     findings_of_fit,
+    kept_together,
     look,
     pictures_of,
     regrouped,
@@ -108,9 +109,10 @@ def fit(data: Any, *, options: FitOptions, progress: Progress = SILENT) -> Run:
         with clock.step("audit"):
             looked = look(dataset, climb.features, backbones[0], seed=options.seed, progress=progress)
             climb.forget(THUMBNAIL.name)
-            dataset = replace(dataset, copies=looked.copies.together)
             if options.finds_groups:
                 dataset, looked = regrouped(dataset, looked, climb, seed=options.seed, progress=progress)
+            else:
+                dataset = kept_together(dataset, looked.copies, progress)
             sides = split(dataset, fraction=options.test_share or 0.2, seed=options.seed)
             findings = findings_of_fit(
                 dataset, sides, looked, backbones[0], seed=options.seed, hurried=options.budget_s < UNHURRIED_S

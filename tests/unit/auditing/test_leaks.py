@@ -152,3 +152,17 @@ def test_the_same_seed_gives_the_same_and_large_data_a_sample() -> None:
 def test_too_little_data_say_nothing() -> None:
     assert list(leak_findings(["a.jpg", "b.jpg"], np.array([0, 1]), CLASSES)) == []
     assert list(leak_findings([], np.zeros(0, dtype=int), CLASSES)) == []
+
+
+def test_places_in_tables_and_lists_are_no_names() -> None:
+    """Sorted lists are common, and where an item stood in one is known to no model."""
+    targets = np.repeat(np.arange(4), 100)
+    for names in ([f"item {n}" for n in range(N)], [f"{'test ' * (n % 2)}row {n // 2}" for n in range(N)]):
+        assert list(leaks(names, targets, CLASSES)) == []
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 4])
+def test_fewer_units_than_folds_tell_nothing(n_units: int) -> None:
+    targets = _targets(40)
+    facts = _facts(n_items=40)
+    assert list(leaks(_names(targets), targets, CLASSES, facts=facts, units=np.arange(40) % n_units)) == []

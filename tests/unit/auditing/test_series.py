@@ -112,7 +112,9 @@ def test_numbers_by_chance_are_no_sequence() -> None:
     names = [f"{CLASSES[t]}/{n:04d}.png" for n, t in enumerate(targets)]
     assert runs_of(sequences_of(names), random.standard_normal((80, 30)), targets) is None
     assert runs_of((), random.standard_normal((80, 30)), targets) is None
-    assert find_series([f"row {n}" for n in range(80)], np.repeat(np.eye(8), 10, 0), targets, CLASSES) is None
+    for place in ("row {}", "test row {}", "item {}"):
+        names = [place.format(n) for n in range(80)]
+        assert find_series(names, np.repeat(np.eye(8), 10, 0), targets, CLASSES) is None
 
 
 def test_hostile_names_and_equal_items_do_no_harm() -> None:

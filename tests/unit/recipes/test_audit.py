@@ -356,6 +356,17 @@ def test_images_without_files_are_looked_at_but_not_listed(look: Look, tmp_path:
         look(pixels, targets=targets, fix=tmp_path / "cleaned.csv")
 
 
+def test_the_page_never_replaces_the_data_nor_the_list(look: Look, tmp_path: Path) -> None:
+    data, other = _table(tmp_path / "data.csv", _rows(10)), _table(tmp_path / "other.csv", _rows(4))
+    before = data.read_bytes(), other.read_bytes()
+    cleaned = tmp_path / "cleaned.csv"
+    for page in (data, other, cleaned):
+        with pytest.raises(OutputError, match="the page must not replace the data or the cleaned list"):
+            look(data, against=other, fix=cleaned, out=str(page), overwrite=True)
+    assert (data.read_bytes(), other.read_bytes()) == before
+    assert not cleaned.exists()
+
+
 def test_a_list_never_replaces_the_data(look: Look, tmp_path: Path) -> None:
     (tmp_path / "sides").mkdir()
     data = _table(tmp_path / "sides" / "train.csv", _rows(10))
