@@ -106,14 +106,39 @@ def find_copies(
     of_items = np.array([first[key] for key in items.keys], dtype=np.int64)
     counts = np.bincount(of_items, minlength=len(example))
     near = _near(items, np.array(example), features, pictures, seed)
-    component = _components(near.pairs, len(example))[of_items]
-    size = np.bincount(component)
-    clusters = np.full(len(items), -1, dtype=np.int64)
-    several = size[component] > 1
-    clusters[several] = np.unique(component[several], return_inverse=True)[1]
+    clusters = _sets(_components(near.pairs, len(example))[of_items])
     order = np.argsort(-near.alike, kind="stable")
     rows = np.array(example, dtype=np.int64)
     return Copies(clusters, counts[of_items] > 1, rows[near.pairs[order]], near.alike[order], near.threshold)
+
+
+def copies_among_all(items: Items, known: Copies, rows: Int[np.ndarray, " known"]) -> Copies:
+    """The copies among all items where only some have features: those that are known, and what needs no features.
+
+    Args:
+        items: All, identified.
+        known: As from `find_copies` on some of them; its threshold holds for all.
+        rows: Where these some are among all.
+    """
+    found = find_copies(items)
+    sure = found.alike >= known.threshold
+    pairs, first = np.unique(
+        np.sort(np.vstack([rows[known.pairs], found.pairs[sure]]), axis=1), axis=0, return_index=True
+    )
+    alike = np.concatenate([known.alike, found.alike[sure]])[first]
+    keys: dict[str, int] = {}
+    same = np.array([(keys.setdefault(key, row), row) for row, key in enumerate(items.keys)], dtype=np.int64)
+    clusters = _sets(_components(np.vstack([same.reshape(-1, 2), pairs]), len(items)))
+    order = np.argsort(-alike, kind="stable")
+    return Copies(clusters, found.exact, pairs[order], alike[order], known.threshold)
+
+
+def _sets(component: np.ndarray) -> Int[np.ndarray, " items"]:
+    """For each item the number of its component; -1 for an item that is alone."""
+    clusters = np.full(len(component), -1, dtype=np.int64)
+    several = np.bincount(component)[component] > 1
+    clusters[several] = np.unique(component[several], return_inverse=True)[1]
+    return clusters
 
 
 @dataclass(frozen=True, eq=False)

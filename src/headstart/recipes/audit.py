@@ -19,7 +19,7 @@ from headstart._progress import SILENT, Progress
 from headstart._randomness import generator
 from headstart.auditing import Finding, most_serious_first
 from headstart.auditing.classes import class_findings, left_out_findings
-from headstart.auditing.copies import Copies, copy_findings, find_copies
+from headstart.auditing.copies import Copies, copies_among_all, copy_findings
 from headstart.auditing.enough import ridge_curve
 from headstart.auditing.files import shows_nothing
 from headstart.auditing.labels import alike_findings, label_findings, recalls
@@ -136,7 +136,9 @@ def audit(
             others = None if other is None else _look_at(other, climb, backbone, options.seed)
         with clock.step("audit"):
             whole, seen, notes = _see(whole, lost, climb, backbone, options.seed)
-            copies = seen.looked.copies if len(seen.dataset) == len(whole) else find_copies(whole.items)
+            copies = seen.looked.copies
+            if len(seen.dataset) < len(whole):
+                copies = copies_among_all(whole.items, copies, whole.items.rows_of(seen.dataset.items))
             found = most_serious_first(_findings(whole, seen, copies, backbone, others, options.seed))
             findings = illustrated(found, whole)
             for note in notes:
