@@ -6,6 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from headstart.auditing._words import edits
 
 _SEPARATORS = re.compile(r"(?<=[^\W_])(?<!\d)[\s_-]+(?=[^\W_])|(?<=\d)[\s_-]+(?=[^\W\d_])")
@@ -35,11 +39,10 @@ def variants(names: Sequence[str]) -> list[tuple[str, ...]]:
         names: All different.
     """
     words = [_words(name) for name in names]
-    group = list(range(len(names)))
-    for first, second in _pairs(words):
-        group = [group[first] if each == group[second] else each for each in group]
+    pairs = np.array(list(_pairs(words)), dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(names),) * 2)
     members: dict[int, list[str]] = {}
-    for name, each in zip(names, group, strict=True):
+    for name, each in zip(names, connected_components(graph, directed=False)[1].tolist(), strict=True):
         members.setdefault(each, []).append(name)
     return [tuple(same) for same in members.values() if len(same) > 1]
 

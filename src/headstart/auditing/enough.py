@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
+from scipy.sparse import csr_array
 
 from headstart._randomness import generator
 from headstart.evaluation.intervals import kish_n
@@ -48,14 +49,14 @@ def ridge_curve(
             right = np.zeros(len(targets), dtype=bool)
             for fold in names.tolist():
                 seen = _thinned(folds != fold, targets, units, share, generator(seed, "ridge curve", draw, fold))
-                right |= (folds == fold) & _right(directions, targets, seen, n_classes)
+                right |= _right(directions, targets, seen, folds == fold, n_classes)
                 trained.append(int(seen.sum()))
             accuracies.append(float(right.mean()))
         sizes.append(round(float(np.mean(trained))))
         draws.append(accuracies)
     right = np.zeros(len(targets), dtype=bool)
     for fold in names.tolist():
-        right |= (folds == fold) & _right(directions, targets, folds != fold, n_classes)
+        right |= _right(directions, targets, folds != fold, folds == fold, n_classes)
     sizes.append(round(float(np.mean([(folds != fold).sum() for fold in names.tolist()]))))
     draws.append([float(right.mean())])
     distinct = np.append(np.diff(sizes) > 0, True)
@@ -89,24 +90,32 @@ def _thinned(
     random: np.random.Generator,
 ) -> Bool[np.ndarray, " items"]:
     """A part of the items that may be seen: of each class about this share of its units, and one at least."""
+    # A unit may have items of several classes; it is drawn in each of them by itself.
+    drawn, of_items = np.unique(np.stack([targets[seen], units[seen]]), axis=1, return_inverse=True)
+    labels = drawn[0]
+    order = np.lexsort((random.random(len(labels)), labels))
+    sizes = np.bincount(labels)
+    place = np.empty(len(labels), dtype=np.int64)
+    place[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     kept = np.zeros(len(targets), dtype=bool)
-    for target in np.unique(targets[seen]):
-        own = np.unique(units[seen & (targets == target)])
-        drawn = random.permutation(own)[: max(1, round(share * len(own)))]
-        kept |= seen & (targets == target) & np.isin(units, drawn)
+    kept[seen] = (place < np.maximum(1, np.round(share * sizes))[labels])[of_items.ravel()]
     return kept
 
 
 def _right(
-    directions: Float32[np.ndarray, "items directions"], targets: np.ndarray, seen: np.ndarray, n_classes: int
+    directions: Float32[np.ndarray, "items directions"],
+    targets: np.ndarray,
+    seen: Bool[np.ndarray, " items"],
+    asked: Bool[np.ndarray, " items"],
+    n_classes: int,
 ) -> Bool[np.ndarray, " items"]:
-    """Which items a ridge classifier gets right that was fitted on some."""
+    """Which of the items that are asked for a ridge classifier gets right that was fitted on those seen."""
     own, labels = directions[seen], targets[seen]
     gram = (own.T @ own).astype(np.float64)
     gram[np.diag_indices_from(gram)] += _PENALTY * len(own)
-    sums = np.zeros((n_classes, own.shape[1]))
-    for label in np.unique(labels):
-        sums[label] = own[labels == label].sum(axis=0)
+    belongs = csr_array((np.ones(len(own)), (labels, np.arange(len(own)))), (n_classes, len(own)))
+    sums = belongs @ own
     weights: Float[np.ndarray, "directions classes"] = np.linalg.solve(gram, sums.T)
-    right: np.ndarray = (directions @ weights.astype(np.float32)).argmax(axis=1) == targets
+    right = np.zeros(len(targets), dtype=bool)
+    right[asked] = (directions[asked] @ weights.astype(np.float32)).argmax(axis=1) == targets[asked]
     return right

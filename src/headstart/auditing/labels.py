@@ -26,6 +26,7 @@ _CONFIRMED = 0.51  # of what confident learning flags (Northcutt et al. 2021, ar
 _SERIOUS_SHARE = 0.03
 _LEAST_TOLD = 0.005
 _ALIKE = 0.75
+_MOST_PAIRS = 1000
 _ENOUGH_TO_TELL = 20  # items of each class
 _ROWS = 8192
 
@@ -177,7 +178,7 @@ def alike_pairs(
     """Pairs of classes whose area under the ROC curve is below 0.75 even at the upper end of its interval.
 
     The score of an item is the probability of the second class among the two. Only classes with 20 items or more are
-    compared.
+    compared, and of very many pairs the thousand that are most often preferred the wrong way round.
 
     Args:
         targets: The class of each item.
@@ -192,8 +193,10 @@ def alike_pairs(
     # is above 0.75 where a + b is below 0.25: pairs that are left out here could not pass.
     near = np.triu(swapped + swapped.T >= 1 - _ALIKE, 1)
     near &= (counts[:, None] >= _ENOUGH_TO_TELL) & (counts >= _ENOUGH_TO_TELL)
+    candidates = np.argwhere(near)
+    most_swapped = np.argsort(-(swapped + swapped.T)[near], kind="stable")[:_MOST_PAIRS]
     found = []
-    for first, second in np.argwhere(near).tolist():
+    for first, second in candidates[most_swapped].tolist():
         rows = np.flatnonzero((targets == first) | (targets == second))
         of_pair = probabilities[rows][:, [first, second]].astype(np.float64)
         sums = of_pair.sum(axis=1, keepdims=True)

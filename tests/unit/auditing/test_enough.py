@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 
 from headstart._randomness import generator
-from headstart.auditing.enough import ridge_curve
+from headstart.auditing.enough import _thinned, ridge_curve
 from headstart.evaluation.records import LearningCurve
 
 
@@ -86,3 +86,18 @@ def test_a_class_that_a_fold_lacks_will_do() -> None:
     targets[:] = np.arange(60) % 2
     targets[0] = 2
     assert _curve(features, targets, folds, units).points
+
+
+def test_each_class_is_thinned_to_its_share_of_units() -> None:
+    random = np.random.default_rng(0)
+    units = np.repeat(np.arange(60), random.integers(1, 5, 60))
+    targets = np.where(np.arange(len(units)) % 7 == 0, 2, units % 2)  # units of two classes too
+    seen = random.random(len(units)) < 0.8
+    kept = _thinned(seen, targets, units, 0.25, np.random.default_rng(1))
+    assert not (kept & ~seen).any()
+    for target in range(3):
+        ours = targets == target
+        n_units = len(np.unique(units[seen & ours]))
+        drawn = np.unique(units[kept & ours])
+        assert len(drawn) == max(1, round(0.25 * n_units))
+        assert (kept == seen)[ours & np.isin(units, drawn)].all()
