@@ -70,7 +70,7 @@ def test_a_class_with_one_item_stays_in_training_and_is_reported(cli: Cli, netwo
     run = record("out")
     owl = run["data"]["classes"].index("owl")
     assert (run["data"]["train_counts"][owl], run["data"]["test_counts"][owl]) == (1, 0)
-    assert [finding["kind"] for finding in run["audit"]] == ["single_item_classes"]
+    assert "single_item_classes" in [finding["kind"] for finding in run["audit"]]
     assert run["evaluation"]["per_class"][owl]["recall"] is None
 
 
@@ -168,7 +168,7 @@ def test_labels_in_the_test_that_training_lacks_are_said_and_count_as_errors(cli
     picture(Path("data/test/owl/1.jpg"), (128, 128, 128), 1)
     result = cli("fit", "data", *FIT)
     assert result.code == 0
-    assert "'owl' occur in the test but not in training" in result.err
+    assert "'owl' occurs in the test but not in training" in result.err
     run = record("out")
     owl = run["data"]["classes"].index("owl")
     assert run["evaluation"]["per_class"][owl]["n"] == 1
@@ -226,7 +226,7 @@ def test_a_run_that_fails_while_overwriting_leaves_the_old_one(cli: Cli, network
 
 def test_an_interruption_leaves_no_folder_and_keeps_what_was_computed(cli: Cli, network: Network) -> None:
     photos(Path("photos"), 40)
-    network.fail_after = 64
+    network.fail_after = 3 * 32  # a batch of the backbone, the control and the thumbnail
     result = cli("fit", "photos", *FIT)
     assert result.code == 130
     assert result.err.endswith("interrupted: what was computed is kept; run the same command again to go on\n")
@@ -244,7 +244,7 @@ def test_an_interruption_after_the_first_model_ends_with_it_and_the_same_command
     photos(Path("photos"), 40)
     command = ("fit", "photos", "--backbone", "efficientnet_lite0", "--backbone", "efficientnet_lite1", "--out", "out")
     command += ("--budget", "1h")
-    network.fail_after = 2 * 120 + 32  # the pixels of the control are computed too
+    network.fail_after = 3 * 120 + 32  # the pixels of the control and the thumbnails are computed too
     stopped = cli(*command)
     assert stopped.code == 0, stopped.err
     assert "The run was interrupted: this is the best that was found until then." in stopped.err
@@ -502,7 +502,7 @@ def test_images_of_the_control_are_the_same_set_of_items(cli: Cli, fitted: Path)
     run = record("out")
     assert run["control"]["from_scratch"]["accuracy"]["n"] == run["evaluation"]["n"] == run["data"]["n_test"]
     assert set(COLOURS) == set(run["data"]["classes"])
-    assert [line["backbone"] for line in events("out", "features")] == ["efficientnet_lite0", "pixels"]
+    assert [line["backbone"] for line in events("out", "features")] == ["efficientnet_lite0", "pixels", "thumbnail"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits and signals are POSIX")
