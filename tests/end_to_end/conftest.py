@@ -154,5 +154,7 @@ def events(folder: str | Path, event: str) -> list[dict[str, Any]]:
 
 
 def n_computed(folder: str | Path) -> int:
-    """How many rows a run computed, over all backbones but the control."""
-    return sum(line["computed"] for line in events(folder, "features") if line["backbone"] != "pixels")
+    """How many rows a run computed, over all backbones but the control and the thumbnail."""
+    return sum(
+        line["computed"] for line in events(folder, "features") if line["backbone"] not in ("pixels", "thumbnail")
+    )

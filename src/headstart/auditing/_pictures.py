@@ -13,9 +13,11 @@ of guitars) reach 0.94 to 0.97. Pictures of 32 pixels a side that were shrunk, c
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -27,7 +29,7 @@ _SMALLEST_WINDOW = 0.8  # of a side: a crop that takes more away is another pict
 _NOT_HOPELESS, _PROMISING = 0.75, 0.85  # a likeness below these, at a glance and coarsely, is never that of a copy
 _HARDLY_WORSE = 0.05  # at a glance: then either picture may be the one that shows a part of the other
 _REACH = 3  # fine pixels and sizes around the coarse optimum that are looked at
-_ITEMS_AT_A_TIME, _PAIRS_AT_A_TIME = 64, 1024
+_ITEMS_AT_A_TIME, _PAIRS_AT_A_TIME, _MOST_THREADS = 64, 1024, 8
 _SAMPLED = 500
 _BLANK = 1e-3  # details of less contrast are noise
 
@@ -182,15 +184,32 @@ def likeness(
     ways = np.stack(_both_ways(pictures, pairs))
     hopeful = ways >= np.maximum(ways.max(axis=0) - _HARDLY_WORSE, _NOT_HOPELESS)
     best: dict[int, _Match] = {}
-    for way, ordered in zip(hopeful, (pairs, pairs[:, ::-1]), strict=True):
-        rows = np.flatnonzero(way)
-        for match in _matches(pictures, rows.tolist(), ordered[rows].tolist()):
-            if match.pair not in best or best[match.pair].value < match.value:
-                best[match.pair] = match
-    for match in best.values():
-        part = pictures[match.part]
-        found[match.pair] = _closely(pictures[match.whole], part[:, ::-1] if match.mirrored else part, match.window)
+    with ThreadPoolExecutor(_n_threads()) as threads:
+        for way, ordered in zip(hopeful, (pairs, pairs[:, ::-1]), strict=True):
+            rows = np.flatnonzero(way)
+            rows = rows[np.argsort(ordered[rows, 0], kind="stable")]  # the windows of a picture are made once
+            pieces = np.array_split(rows, _n_threads())
+            for matches in threads.map(partial(_all_matches, pictures, ordered), pieces):
+                for match in matches:
+                    if match.pair not in best or best[match.pair].value < match.value:
+                        best[match.pair] = match
+        ordered_matches = sorted(best.values(), key=lambda match: match.pair)
+        for match, alike in zip(ordered_matches, threads.map(partial(_judge, pictures), ordered_matches), strict=True):
+            found[match.pair] = alike
     return found
+
+
+def _all_matches(pictures: np.ndarray, pairs: np.ndarray, rows: np.ndarray) -> list[_Match]:
+    return list(_matches(pictures, rows.tolist(), pairs[rows].tolist()))
+
+
+def _judge(pictures: np.ndarray, match: _Match) -> float:
+    part = pictures[match.part]
+    return _closely(pictures[match.whole], part[:, ::-1] if match.mirrored else part, match.window)
+
+
+def _n_threads() -> int:
+    return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def _shrunk(pictures: np.ndarray, scale: _Scale) -> np.ndarray:

@@ -20,6 +20,7 @@ from headstart.data.dataset import Dataset
 
 Action = Literal["keep", "regroup", "remove"]
 
+_MANY_CONTENTS = 10
 _MOST_LOST = 0.2
 """A larger share of the training items is not given up for the test: the sides are made anew instead."""
 
@@ -32,11 +33,14 @@ class SplitRepair:
         groups: For each item the name of what it belongs with; empty for an item that belongs with none.
         leave_out: Training items that must go because they belong with test items: the reason, by position.
         remade: Whether the user's sides must be given up, since too much of the training side would go.
+        given_up: What is not kept together, since nothing could be held out then: `series`, or `series and
+            near-copies`; empty where all is.
     """
 
     groups: tuple[str, ...]
     leave_out: Mapping[int, str]
     remade: bool
+    given_up: str = ""
 
     @property
     def complete_groups(self) -> tuple[str, ...]:
@@ -65,8 +69,10 @@ def repair_split(dataset: Dataset, copies: Copies, series: Int[np.ndarray, " ite
     """Put what belongs together into groups, and say what must go so that no group is on both sides.
 
     Together belong copies, exact and near, items of one series, items of one of the user's groups, and whatever these
-    connect. Of the user's own sides the test stays whole, and the training items that belong with test items go; where
-    that would cost more than a fifth of the training items, the sides have to be made anew.
+    connect. Where that would leave a class of ten contents or more in one piece, series are given up, and then
+    near-copies. Of the user's own sides the test stays whole, and the training items that belong with test items go;
+    where that would cost more than a fifth of the training items, the sides have to be made anew. Labels of the test
+    side are not looked at.
 
     Args:
         dataset: All items, with the user's sides where there are any.
@@ -74,11 +80,19 @@ def repair_split(dataset: Dataset, copies: Copies, series: Int[np.ndarray, " ite
         series: For each item the number of its series, or -1.
     """
     series = np.full(len(dataset), -1, dtype=np.int64) if series is None else series
-    component = _connected(dataset, copies, series)
-    groups = _named(component, dataset, copies, series)
-    if dataset.sides is None:
-        return SplitRepair(groups, {}, remade=False)
-    is_test = np.array([side == "test" for side in dataset.sides])
+    none, is_test = np.full(len(dataset), -1, dtype=np.int64), is_on_test(dataset)
+    ours = np.flatnonzero(~is_test)
+    given_up, kept = "", series
+    component = _connected(dataset, copies.clusters, kept)
+    if _is_stuck(dataset, component, ours):
+        given_up, kept = "series", none
+        component = _connected(dataset, copies.clusters, kept)
+    if _is_stuck(dataset, component, ours):
+        given_up = "series and near-copies"
+        component = _connected(dataset, none, kept)
+    groups = _named(component, dataset, copies, kept)
+    if not is_test.any():
+        return SplitRepair(groups, {}, remade=False, given_up=given_up)
     shown: dict[int, int] = {}
     for row in np.flatnonzero(is_test).tolist():
         shown.setdefault(int(component[row]), row)
@@ -88,8 +102,8 @@ def repair_split(dataset: Dataset, copies: Copies, series: Int[np.ndarray, " ite
         if other is not None:
             leave_out[row] = f"{_bond(row, other, dataset, copies)} a test item: {dataset.items.names[other]}"
     if len(leave_out) > _MOST_LOST * int((~is_test).sum()):
-        return SplitRepair(groups, {}, remade=True)
-    return SplitRepair(groups, leave_out, remade=False)
+        return SplitRepair(groups, {}, remade=True, given_up=given_up)
+    return SplitRepair(groups, leave_out, remade=False, given_up=given_up)
 
 
 def plan(
@@ -122,10 +136,21 @@ def plan(
     return tuple(found)
 
 
-def _connected(dataset: Dataset, copies: Copies, series: np.ndarray) -> Int[np.ndarray, " items"]:
+def _is_stuck(dataset: Dataset, component: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether among some items all of a class of many contents are in one piece."""
+    pieces: dict[int, set[int]] = {}
+    contents: dict[int, set[str]] = {}
+    for row in rows.tolist():
+        target = int(dataset.targets[row])
+        pieces.setdefault(target, set()).add(int(component[row]))
+        contents.setdefault(target, set()).add(dataset.items.keys[row])
+    return any(len(own) < 2 and len(contents[target]) >= _MANY_CONTENTS for target, own in pieces.items())
+
+
+def _connected(dataset: Dataset, near: np.ndarray, series: np.ndarray) -> Int[np.ndarray, " items"]:
     """For each item the number of its component."""
     links = []
-    columns: list[Sequence[object]] = [dataset.items.keys, _without_singles(copies.clusters), _without_singles(series)]
+    columns: list[Sequence[object]] = [dataset.items.keys, _without_singles(near), _without_singles(series)]
     if dataset.groups is not None:
         columns.append(dataset.groups)
     for column in columns:

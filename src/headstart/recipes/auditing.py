@@ -287,7 +287,10 @@ def regrouped(
     series = find_series(dataset.items.names, looked.features, targets, dataset.classes, seed)
     repaired = repair_split(dataset, looked.copies, None if series is None else series.proposal.groups)
     n_groups = len(set(filter(None, repaired.groups)))
-    notes = [f"{n_groups:,} groups were found, of copies{' and series' if series is not None else ''}"]
+    found = "copies and series" if series is not None and not repaired.given_up else "copies"
+    notes = [f"{n_groups:,} groups were found, of {found}"]
+    if repaired.given_up and not (repaired.given_up == "series" and series is None):
+        notes.append(f"{repaired.given_up} hold all items of a class together, so they are not kept together")
     dataset = replace(dataset, groups=repaired.complete_groups)
     if repaired.remade:
         dataset = replace(dataset, sides=None)

@@ -176,3 +176,19 @@ def test_what_shows_nothing_is_removed_with_its_reason() -> None:
     dataset = _dataset("abc")
     repairs = _plan(dataset, _copies(dataset), repair_split(dataset, _copies(dataset)), useless={1: "blank"})
     assert [(each.action, each.why) for each in repairs] == [("keep", ""), ("remove", "blank"), ("keep", "")]
+
+
+def test_series_that_join_a_whole_class_are_given_up() -> None:
+    names = [f"{letter}{number}" for letter in "xy" for number in range(12)]
+    dataset = Dataset(
+        Items("text", tuple(names), tuple(names), tuple(names)), np.array([0] * 12 + [1] * 12), ("x", "y")
+    )
+    lone = Copies(
+        np.full(24, -1), np.zeros(24, bool), np.empty((0, 2), np.int64), np.empty(0, np.float32), threshold=0.9
+    )
+    everything, halves = np.zeros(24, np.int64), np.arange(24) // 6
+    assert repair_split(dataset, lone, everything).given_up == "series"
+    assert set(repair_split(dataset, lone, everything).groups) == {""}
+    assert repair_split(dataset, lone, halves).given_up == ""
+    near = Copies(everything, np.zeros(24, bool), np.empty((0, 2), np.int64), np.empty(0, np.float32), threshold=0.9)
+    assert repair_split(dataset, near).given_up == "series and near-copies"
