@@ -131,16 +131,21 @@ def glance(pictures: Float32[np.ndarray, "items side side"]) -> Float32[np.ndarr
     return _flat(_inner(_details(small, _GLIMPSE, _GLIMPSE.side), _GLIMPSE))
 
 
-def glimpses(pictures: Float32[np.ndarray, "items side side"]) -> Iterator[Float32[np.ndarray, "items details"]]:
+def glimpses(
+    pictures: Float32[np.ndarray, "items side side"], *, of_crops: bool = True
+) -> Iterator[Float32[np.ndarray, "items details"]]:
     """What `glance` would see of crops of each picture, and of the mirror images of it and of these.
 
     Args:
         pictures: Brightness from 0 to 1, `SIDE` pixels a side.
+        of_crops: Whether crops are to be seen at all, and not only the whole picture and its mirror image.
     """
     small, side = _shrunk(pictures, _GLIMPSE), _GLIMPSE.side
     whole = _inner(_details(small, _GLIMPSE, side), _GLIMPSE)
     yield _flat(whole)
     yield _flat(whole[:, :, ::-1])
+    if not of_crops:
+        return
     slack = _GLIMPSED - side
     enlarged = _details(small, _GLIMPSE, _GLIMPSED)
     for top, left in ((0, 0), (0, slack), (slack, 0), (slack, slack)):
@@ -229,7 +234,9 @@ def _both_ways(
     pictures: np.ndarray, pairs: np.ndarray
 ) -> tuple[Float32[np.ndarray, " pairs"], Float32[np.ndarray, " pairs"]]:
     """How alike some window of the first of each pair is to the second, and some window of the second to the first."""
-    return _at_a_glance(pictures, pairs), _at_a_glance(pictures, pairs[:, ::-1])
+    with ThreadPoolExecutor(2) as threads:
+        there, back = threads.map(partial(_at_a_glance, pictures), (pairs, pairs[:, ::-1]))
+    return there, back
 
 
 def _at_a_glance(pictures: np.ndarray, pairs: np.ndarray) -> Float32[np.ndarray, " pairs"]:

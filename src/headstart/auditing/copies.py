@@ -187,7 +187,9 @@ def _near(items: Items, rows: np.ndarray, features: np.ndarray | None, pictures:
 
 def _pictured_alike(pictures: np.ndarray, by_features: np.ndarray) -> Int[np.ndarray, "pairs 2"]:
     """Neighbours in features, or at a glance of the whole of one and of the whole or a crop of the other."""
-    by_looks = nearest(_pictures.glance(pictures), _ALIKE_AT_A_GLANCE, queries=_pictures.glimpses(pictures))
+    # Of many, crops are found among the neighbours in features alone: each further look costs some seconds.
+    views = _pictures.glimpses(pictures, of_crops=len(pictures) <= MOST_EXACT)
+    by_looks = nearest(_pictures.glance(pictures), _ALIKE_AT_A_GLANCE, queries=views)
     found = np.unique(np.vstack([_pairs(by_features[:, :_NEIGHBOURS]), _pairs(by_looks)]), axis=0)
     return _pictures.most_alike(pictures, found, _LOOKED_AT if len(pictures) <= MOST_EXACT else _LOOKED_AT_OF_MANY)
 

@@ -17,7 +17,7 @@ _BLOCK = 1024
 _MANY = 16 * _BLOCK
 _PROJECTED = 128  # near-copies stay neighbours in so few directions
 _CELLS_A_ROOT = 4  # cells of the index for each √items, as faiss recommends
-_TRAINED_ON, _ROUNDS = 40, 8  # items for each cell; rounds of its k-means
+_TRAINED_ON, _ROUNDS = 20, 5  # items for each cell; rounds of its k-means
 _LOOKED_AT = 6  # cells that are looked at for each item
 
 _Search = Callable[[np.ndarray], np.ndarray]
