@@ -123,7 +123,7 @@ def test_a_fit_after_it_holds_out_the_same_items_and_computes_none_of_the_others
     found = _ranked(cli, "photos", "--backbone", "efficientnet_lite0", "--seed", 3)
     assert network.n_items == found["n_train"] == 30
     assert cli("fit", "photos", "--backbone", "efficientnet_lite0", "--seed", 3, "--out", "out").code == 0
-    n_control = 36
+    n_control = 2 * 36  # the control and the thumbnail
     assert network.n_items == 36 + n_control
     assert cli("rank", "photos", "--backbone", "efficientnet_lite0", "--seed", 3).code == 0
     assert network.n_items == 36 + n_control
