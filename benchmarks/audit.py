@@ -1,4 +1,4 @@
-"""What the checks of the data find of what was planted, and what they cost: the table of docs/audit.md.
+"""What the checks of the data find of what was planted, and what they cost: the table of docs/auditing.md.
 
     python benchmarks/audit.py [DATA_FOLDER] [--share 0.05] [--seed 0] [--sets NAME...] [--only WORD] [--large]
 
