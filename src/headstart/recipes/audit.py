@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from headstart._checks import check_kind
 from headstart._home import default_home
 from headstart._progress import SILENT, Progress
 from headstart._randomness import generator
@@ -117,6 +118,9 @@ def audit(
     """
     clock, name = Clock(options.started, options.budget_s), name_of(data)
     page = page_to_write(options.out, f"{name}-audit.html", overwrite=options.overwrite)
+    for what, path in (("other data of against", against), ("cleaned list of fix", fix)):
+        if path is not None:
+            check_kind(what, path, (str, Path), "a path")
     sources = [each for each in (data, options.test_source, against) if isinstance(each, str | Path)]
     target = None if fix is None else _free(Path(fix).expanduser(), sources, overwrite=options.overwrite)
     _check_page(page, [*sources, *([] if target is None else [target])])

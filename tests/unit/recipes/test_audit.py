@@ -407,3 +407,8 @@ def test_names_that_are_not_utf_8_are_shown_but_cannot_be_listed(look: Look, tmp
     with pytest.raises(OptionError, match="must be valid UTF-8"):
         look(folder, fix=tmp_path / "cleaned.csv", out=str(tmp_path / "p.html"))
     assert not (tmp_path / "cleaned.csv").exists()
+
+
+def test_what_is_compared_with_is_a_path() -> None:
+    with pytest.raises(OptionError, match=r"the other data of against must be a path, but got \[1\]"):
+        audit("photos", options=FitOptions(), against=[1])  # type: ignore[arg-type]
