@@ -255,8 +255,7 @@ def picture_findings(pixels: Float32[np.ndarray, "items 768"], names: Sequence[s
             images gives them.
         names: What the items are called.
     """
-    pictures = pixels.reshape(len(pixels), _SIDE, _SIDE, 3)
-    uniform = pictures.std(axis=(1, 2)).max(axis=1) < _UNIFORM_STD
+    pictures, uniform, n_rows = _emptiness(pixels)
     if uniform.any():
         rows = np.flatnonzero(uniform).tolist()
         found = [names[row] for row in rows]
@@ -270,7 +269,6 @@ def picture_findings(pixels: Float32[np.ndarray, "items 768"], names: Sequence[s
             advice="Look at them, and remove those that show nothing.",
             examples=(Example((names[row],), _colour(colours[row])) for row in rows),
         )
-    n_rows = _grey_rows(pictures)
     cut = np.flatnonzero(~uniform & (n_rows >= _CUT_ROWS)).tolist()
     if cut:
         found = [names[row] for row in cut]
@@ -291,13 +289,17 @@ def shows_nothing(pixels: Float32[np.ndarray, "items 768"]) -> dict[int, str]:
     Args:
         pixels: As for `picture_findings`.
     """
-    pictures = pixels.reshape(len(pixels), _SIDE, _SIDE, 3)
-    uniform = pictures.std(axis=(1, 2)).max(axis=1) < _UNIFORM_STD
-    cut = _grey_rows(pictures) >= _CUT_ROWS
+    _, uniform, n_rows = _emptiness(pixels)
     return {
         row: "one colour from edge to edge" if uniform[row] else "plain grey in the lower part"
-        for row in np.flatnonzero(uniform | cut).tolist()
+        for row in np.flatnonzero(uniform | (n_rows >= _CUT_ROWS)).tolist()
     }
+
+
+def _emptiness(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pictures, which of them have one colour, and of how many rows at the bottom the data are missing."""
+    pictures = pixels.reshape(len(pixels), _SIDE, _SIDE, 3)
+    return pictures, pictures.std(axis=(1, 2)).max(axis=1) < _UNIFORM_STD, _grey_rows(pictures)
 
 
 def _grey_rows(pictures: Float32[np.ndarray, "items 16 16 3"]) -> Int[np.ndarray, " items"]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -20,7 +20,7 @@ from headstart.data.dataset import Dataset
 
 Action = Literal["keep", "regroup", "remove"]
 
-_MANY_CONTENTS = 10
+_MANY_PIECES = 10
 _MOST_LOST = 0.2
 """A larger share of the training items is not given up for the test: the sides are made anew instead."""
 
@@ -80,16 +80,18 @@ def repair_split(dataset: Dataset, copies: Copies, series: Int[np.ndarray, " ite
         series: For each item the number of its series, or -1.
     """
     series = np.full(len(dataset), -1, dtype=np.int64) if series is None else series
-    none, is_test = np.full(len(dataset), -1, dtype=np.int64), is_on_test(dataset)
-    ours = np.flatnonzero(~is_test)
+    none, is_test = np.full(len(dataset), -1, dtype=np.int64), dataset.on_test
     given_up, kept = "", series
-    component = _connected(dataset, copies.clusters, kept)
-    if _is_stuck(dataset, component, ours):
+    apart, component = pieces(dataset), pieces(dataset, copies.clusters, kept)
+
+    def is_stuck() -> bool:
+        return bool(stuck_classes(apart[~is_test], component[~is_test], dataset.targets[~is_test]))
+
+    if is_stuck():
         given_up, kept = "series", none
-        component = _connected(dataset, copies.clusters, kept)
-    if _is_stuck(dataset, component, ours):
-        given_up = "series and near-copies"
-        component = _connected(dataset, none, kept)
+        component = pieces(dataset, copies.clusters, kept)
+    if is_stuck():
+        given_up, component = "series and near-copies", apart
     groups = _named(component, dataset, copies, kept)
     if not is_test.any():
         return SplitRepair(groups, {}, remade=False, given_up=given_up)
@@ -136,21 +138,33 @@ def plan(
     return tuple(found)
 
 
-def _is_stuck(dataset: Dataset, component: np.ndarray, rows: np.ndarray) -> bool:
-    """Whether among some items all of a class of many contents are in one piece."""
-    pieces: dict[int, set[int]] = {}
-    contents: dict[int, set[str]] = {}
-    for row in rows.tolist():
-        target = int(dataset.targets[row])
-        pieces.setdefault(target, set()).add(int(component[row]))
-        contents.setdefault(target, set()).add(dataset.items.keys[row])
-    return any(len(own) < 2 and len(contents[target]) >= _MANY_CONTENTS for target, own in pieces.items())
+def stuck_classes(
+    apart: Int[np.ndarray, " items"], joined: Int[np.ndarray, " items"], targets: Int[np.ndarray, " items"]
+) -> list[int]:
+    """Classes of ten pieces or more of which nothing can be held out once more is joined: they are in one piece then.
+
+    Args:
+        apart: For each item the number of its piece.
+        joined: The same with more joined.
+        targets: The class of each item.
+    """
+    before: dict[int, set[int]] = {}
+    after: dict[int, set[int]] = {}
+    for target, one, other in zip(targets.tolist(), apart.tolist(), joined.tolist(), strict=True):
+        before.setdefault(target, set()).add(one)
+        after.setdefault(target, set()).add(other)
+    return [target for target in sorted(before) if len(before[target]) >= _MANY_PIECES and len(after[target]) < 2]
 
 
-def _connected(dataset: Dataset, near: np.ndarray, series: np.ndarray) -> Int[np.ndarray, " items"]:
-    """For each item the number of its component."""
+def pieces(dataset: Dataset, *joined: Int[np.ndarray, " items"]) -> Int[np.ndarray, " items"]:
+    """For each item the number of its piece: items of equal content, of one of the user's groups, or joined otherwise.
+
+    Args:
+        dataset: Identified items.
+        joined: Numbers that items which belong together share, -1 for none; such as sets of near-copies, or series.
+    """
     links = []
-    columns: list[Sequence[object]] = [dataset.items.keys, _without_singles(near), _without_singles(series)]
+    columns: list[Sequence[object]] = [dataset.items.keys, *map(_without_singles, joined)]
     if dataset.groups is not None:
         columns.append(dataset.groups)
     for column in columns:
@@ -209,12 +223,3 @@ def _surplus(dataset: Dataset, copies: Copies, split: SplitRepair) -> dict[int, 
         else:
             found |= dict.fromkeys(rows[1:], f"an exact copy of {names[rows[0]]}")
     return found
-
-
-def is_on_test(dataset: Dataset) -> Bool[np.ndarray, " items"]:
-    """For each item whether the user put it on the test side.
-
-    Args:
-        dataset: Items, with sides or without.
-    """
-    return np.array([side == "test" for side in dataset.sides or ("train",) * len(dataset)], dtype=bool)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from headstart._fingerprint import fingerprint
 
@@ -103,6 +103,11 @@ class Dataset:
     def modality(self) -> Modality:
         """What the items are."""
         return self.items.modality
+
+    @property
+    def on_test(self) -> Bool[np.ndarray, " items"]:
+        """For each item whether the user put it on the test side; none is where there are no sides."""
+        return np.array([side == "test" for side in self.sides or ("train",) * len(self)], dtype=bool)
 
     @property
     def fingerprint(self) -> str:

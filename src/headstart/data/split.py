@@ -85,7 +85,7 @@ def split(dataset: Dataset, *, fraction: float = 0.2, seed: int = 0) -> Split:
             f"the test fraction must be above 0 and below 1, but got {fraction}", hint="0.2 holds out one item in five."
         )
     if dataset.sides is not None:
-        is_test = np.array([side == "test" for side in dataset.sides])
+        is_test = dataset.on_test
         how = "The sides are the user's own."
     else:
         units = units_of(dataset, seed=seed, purpose="split")

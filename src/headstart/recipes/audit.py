@@ -24,8 +24,7 @@ from headstart.auditing.copies import Copies, copies_among_all, copy_findings
 from headstart.auditing.enough import ridge_curve
 from headstart.auditing.files import shows_nothing
 from headstart.auditing.labels import alike_findings, label_findings, recalls
-from headstart.auditing.leaks import leak_findings
-from headstart.auditing.repair import is_on_test, plan, repair_split
+from headstart.auditing.repair import plan, repair_split
 from headstart.auditing.series import Series, find_series, series_findings
 from headstart.auditing.shift import shift_findings
 from headstart.backbones.precision import pick_device, pick_precision
@@ -46,9 +45,11 @@ from headstart.recipes.auditing import (
     findings_in_texts,
     illustrated,
     item_findings,
+    leaks_of,
     look,
     look_at_labels,
     pictures_of,
+    shift_of_sides,
     shown_as,
     side_of,
 )
@@ -162,8 +163,8 @@ def audit(
                 source=whole.source,
                 modality=whole.modality,
                 n_items=len(whole),
-                n_train=len(whole) - _n_test(whole),
-                n_test=_n_test(whole),
+                n_train=int((~whole.on_test).sum()),
+                n_test=int(whole.on_test.sum()),
                 classes=whole.classes,
                 fingerprint=whole.fingerprint,
                 backbone=backbone.spec.name,
@@ -285,7 +286,7 @@ def _see(
             f"the budget allowed a look at {len(dataset):,} of {len(usable):,} items, a stratified sample; of the "
             "others only what needs no network was checked, and a larger --budget goes on from there"
         )
-    is_test = is_on_test(dataset)
+    is_test = dataset.on_test
     enough = len(dataset) >= FEWEST_ITEMS
     labels = look_at_labels(dataset, looked.features, seed=seed) if enough else None
     series = find_series(dataset.items.names, looked.features, dataset.targets, dataset.classes, seed)
@@ -303,7 +304,7 @@ def _findings(
     whole: Dataset, seen: _Seen, copies: Copies, backbone: Local, others: tuple[Dataset, Looked] | None, seed: int
 ) -> Iterator[Finding]:
     dataset, looked, labels = seen.dataset, seen.looked, seen.labels
-    sided = None if whole.sides is None else is_on_test(whole)
+    sided = None if whole.sides is None else whole.on_test
     train = whole if sided is None else whole.take(np.flatnonzero(~sided))
     yield from left_out_findings(whole.left_out)
     if len(dataset) < len(whole) and whole.modality == "text":
@@ -319,21 +320,10 @@ def _findings(
         yield from label_findings(dataset, labels.suspects)
         yield from alike_findings(dataset, labels.probabilities)
     if len(dataset) >= FEWEST_ITEMS:
-        texts = [str(value) for value in dataset.items.values] if dataset.modality == "text" else None
-        yield from leak_findings(
-            *(dataset.items.names, dataset.targets, dataset.classes),
-            facts=looked.facts,
-            texts=texts,
-            units=seen.units,
-            seed=seed,
-        )
+        yield from leaks_of(dataset, looked, seen.units, seed=seed)
     yield from series_findings(seen.series, dataset.items.names)
     if seen.is_test.any() and not seen.is_test.all():
-        first, second = (
-            side_of(name, dataset, looked, np.flatnonzero(rows), labelled=True, units=seen.units)
-            for name, rows in (("training", ~seen.is_test), ("test", seen.is_test))
-        )
-        yield from shift_findings(first, second, classes=dataset.classes, seed=seed)
+        yield from shift_of_sides(dataset, looked, seen.is_test, seen.units, labelled=True, seed=seed)
     if others is not None:
         other, known_of_other = others
         # Of classes that the budget did not reach nothing can be said.
@@ -414,7 +404,3 @@ def _verdict(findings: tuple[Finding, ...], n_items: int) -> str:
     if not words:
         return f"{looked}, and nothing remarkable was found."
     return f"{looked}: {', '.join(words)}."
-
-
-def _n_test(dataset: Dataset) -> int:
-    return sum(side == "test" for side in dataset.sides or ())

@@ -20,14 +20,13 @@ from headstart.auditing.files import FileFacts, file_findings, look_at_files, pi
 from headstart.auditing.labels import LabelSuspects, alike_findings, label_findings, recalls, suspect_labels
 from headstart.auditing.leaks import leak_findings
 from headstart.auditing.probabilities import ridge_out_of_fold
-from headstart.auditing.repair import is_on_test, repair_split
+from headstart.auditing.repair import pieces, repair_split, stuck_classes
 from headstart.auditing.series import find_series, series_findings
 from headstart.auditing.shift import Side, shift_findings
 from headstart.auditing.texts import masked, text_findings
 from headstart.backbones.catalogue import entries
 from headstart.backbones.loaders.pixels import PIXELS, THUMBNAIL
 from headstart.backbones.resolve import Local
-from headstart.data._units import units_of
 from headstart.data.dataset import Dataset, Items, Modality, Value
 from headstart.data.folds import folds as make_folds
 from headstart.data.reduce import known_first, leave_out, trainable
@@ -41,7 +40,6 @@ from headstart.recipes.sentences import interval
 
 _N_FOLDS = 5
 _SHOWN = 4
-_MANY_CONTENTS = 10
 FEWEST_ITEMS = 20
 """Of fewer, nothing is said about labels, leaks and series."""
 
@@ -208,8 +206,7 @@ def findings_of_fit(
         hurried: Whether to leave out the checks of labels, leaks, series and shifts, which is then a finding itself.
     """
     train, rows = trainable(sides.train), dataset.items.rows_of(sides.train.items)
-    is_test = np.ones(len(dataset), dtype=bool)
-    is_test[rows] = False
+    is_test = on_test_side(dataset, sides.test.items.names)
     known = looked.take(rows)
     units = np.array(looked.copies.together, dtype=np.int64)
     found: list[Finding] = [
@@ -223,21 +220,59 @@ def findings_of_fit(
     found += class_findings(dataset, sides.train, seen if len(train.classes) == len(dataset.classes) else None)
     if labels is not None:
         found += [*label_findings(train, labels.suspects), *alike_findings(train, labels.probabilities)]
-        texts = [str(value) for value in train.items.values] if train.modality == "text" else None
+        found += leaks_of(train, known, units[rows], seed=seed)
         names = train.items.names
-        found += leak_findings(
-            names, train.targets, train.classes, facts=known.facts, texts=texts, units=units[rows], seed=seed
-        )
         found += series_findings(find_series(names, known.features, train.targets, train.classes, seed), names)
     if hurried:
         found.append(_HURRIED)
     elif dataset.sides is not None:
-        first, second = (
-            side_of(name, dataset, looked, np.flatnonzero(chosen), labelled=False, units=units)
-            for name, chosen in (("training", ~is_test), ("test", is_test))
-        )
-        found += shift_findings(first, second, seed=seed)
+        found += shift_of_sides(dataset, looked, is_test, units, labelled=False, seed=seed)
     return illustrated(most_serious_first(found), dataset, of=("serious", "warning"))
+
+
+def leaks_of(dataset: Dataset, looked: Looked, units: Int[np.ndarray, " items"], *, seed: int) -> Iterator[Finding]:
+    """What is known about items beside their content and tells their class.
+
+    Args:
+        dataset: Items whose labels may be looked at.
+        looked: What is known about them.
+        units: For each the number of what it belongs with.
+        seed: Of all that is random.
+    """
+    texts = [str(value) for value in dataset.items.values] if dataset.modality == "text" else None
+    return leak_findings(
+        *(dataset.items.names, dataset.targets, dataset.classes),
+        facts=looked.facts,
+        texts=texts,
+        units=units,
+        seed=seed,
+    )
+
+
+def shift_of_sides(
+    dataset: Dataset,
+    looked: Looked,
+    is_test: Bool[np.ndarray, " items"],
+    units: Int[np.ndarray, " items"],
+    *,
+    labelled: bool,
+    seed: int,
+) -> Iterator[Finding]:
+    """How the test side differs from the training side.
+
+    Args:
+        dataset: All items.
+        looked: What is known about them.
+        is_test: For each whether it is on the test side.
+        units: For each the number of what it belongs with.
+        labelled: Whether labels of the test side may be looked at.
+        seed: Of all that is random.
+    """
+    first, second = (
+        side_of(name, dataset, looked, np.flatnonzero(chosen), labelled=labelled, units=units)
+        for name, chosen in (("training", ~is_test), ("test", is_test))
+    )
+    return shift_findings(first, second, classes=dataset.classes, seed=seed)
 
 
 def kept_together(dataset: Dataset, copies: Copies, progress: Progress) -> Dataset:
@@ -252,15 +287,12 @@ def kept_together(dataset: Dataset, copies: Copies, progress: Progress) -> Datas
         copies: As from `find_copies` on these.
         progress: Where the note is said.
     """
-    joined = replace(dataset, copies=copies.together)
-    if dataset.sides is None:
-        ours = np.arange(len(dataset))
-    else:
-        ours = np.flatnonzero([side == "train" for side in dataset.sides])
-    apart, whole = (units_of(each.take(ours), seed=0, purpose="copies").per_class() for each in (dataset, joined))
-    stuck = [dataset.classes[label] for label, n in sorted(apart.items()) if n >= _MANY_CONTENTS and whole[label] < 2]
+    ours = np.flatnonzero(~dataset.on_test)
+    train = dataset.take(ours)
+    labels = stuck_classes(pieces(train), pieces(train, copies.clusters[ours]), train.targets)
+    stuck = [dataset.classes[label] for label in labels]
     if not stuck:
-        return joined
+        return replace(dataset, copies=copies.together)
     note = (
         f"near-copies are so common that all items of {listed(stuck)} would stay together, so only exact copies do; "
         "the result may be too good where they are copies in truth"
@@ -307,7 +339,7 @@ def regrouped(
 
 def _without_test_labels(dataset: Dataset, features: Float32[np.ndarray, "items width"]) -> Int[np.ndarray, " items"]:
     """The targets, but those of the user's test side are sealed: each has the class whose training mean is nearest."""
-    is_test = is_on_test(dataset)
+    is_test = dataset.on_test
     if not is_test.any() or is_test.all():
         return dataset.targets
     known = np.unique(dataset.targets[~is_test])
