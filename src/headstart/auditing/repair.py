@@ -197,6 +197,7 @@ def _named(component: np.ndarray, dataset: Dataset, copies: Copies, series: np.n
             # The user's groups may be those of an earlier list, and be called so too.
             others = (f"{what} ({again})" for again in itertools.count(2))
             names[number] = next(name for name in itertools.chain([what], others) if name not in taken)
+            taken.add(names[number])
     return tuple(names.get(number, "") for number in component.tolist())
 
 

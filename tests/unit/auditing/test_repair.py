@@ -192,3 +192,27 @@ def test_series_that_join_a_whole_class_are_given_up() -> None:
     assert repair_split(dataset, lone, halves).given_up == ""
     near = Copies(everything, np.zeros(24, bool), np.empty((0, 2), np.int64), np.empty(0, np.float32), threshold=0.9)
     assert repair_split(dataset, near).given_up == "series and near-copies"
+
+
+def test_groups_have_names_of_their_own_when_near_copies_are_given_up() -> None:
+    keys = tuple(f"{letter}{number}" for letter in "xy" for number in range(12) for _ in range(2))
+    names = tuple(map(str, range(len(keys))))
+    dataset = Dataset(Items("text", names, names, keys), np.array([0] * 24 + [1] * 24), ("x", "y"))
+    near = Copies(
+        np.zeros(48, np.int64), np.ones(48, bool), np.empty((0, 2), np.int64), np.empty(0, np.float32), threshold=0.9
+    )
+    repaired = repair_split(dataset, near)
+    assert repaired.given_up == "series and near-copies"
+    assert len(set(repaired.groups)) == 24
+    assert all(repaired.groups[row] == repaired.groups[row + 1] for row in range(0, 48, 2))
+
+
+def test_a_class_that_is_one_group_of_the_users_does_not_cost_the_copies() -> None:
+    names = tuple(map(str, range(24)))
+    groups = tuple(["one"] * 12 + [f"own {number}" for number in range(12)])
+    dataset = Dataset(Items("text", names, names, names), np.array([0] * 12 + [1] * 12), ("x", "y"), groups=groups)
+    clusters = np.array([-1] * 22 + [0, 0])
+    near = Copies(clusters, np.zeros(24, bool), np.empty((0, 2), np.int64), np.empty(0, np.float32), threshold=0.9)
+    repaired = repair_split(dataset, near)
+    assert repaired.given_up == ""
+    assert repaired.groups[22] == repaired.groups[23] != ""
